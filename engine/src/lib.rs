@@ -1,0 +1,1 @@
+//! Lanes, partitions, coordinators, handlers.

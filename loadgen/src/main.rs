@@ -1,0 +1,2 @@
+//! The `corelane-loadgen` binary.
+fn main() {}
