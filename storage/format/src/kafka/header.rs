@@ -1,0 +1,536 @@
+//! The header of a record batch: a parsed copy of its 61 bytes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::BatchError;
+use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+
+/// Size of the header, from `base_offset` to `records_count`.
+pub const BATCH_HEADER_BYTES: usize = 61;
+/// Size of `base_offset` and `batch_length`, which the declared length does not count.
+pub const BATCH_PREFIX_BYTES: usize = 12;
+/// The one supported format version.
+pub const MAGIC: i8 = 2;
+
+/// Where the checksummed part of a batch starts.
+pub(super) const CRC_START: usize = field::ATTRIBUTES;
+/// The smallest possible `batch_length`.
+pub(super) const BATCH_LENGTH_MIN: i32 = (BATCH_HEADER_BYTES - BATCH_PREFIX_BYTES) as i32;
+
+/// Byte positions of the fields.
+pub(super) mod field {
+    pub(in super::super) const BASE_OFFSET: usize = 0;
+    pub(in super::super) const BATCH_LENGTH: usize = 8;
+    pub(in super::super) const LEADER_EPOCH: usize = 12;
+    pub(in super::super) const MAGIC: usize = 16;
+    pub(in super::super) const CRC: usize = 17;
+    pub(in super::super) const ATTRIBUTES: usize = 21;
+    pub(in super::super) const LAST_OFFSET_DELTA: usize = 23;
+    pub(in super::super) const BASE_TIMESTAMP: usize = 27;
+    pub(in super::super) const MAX_TIMESTAMP: usize = 35;
+    pub(in super::super) const PRODUCER_ID: usize = 43;
+    pub(in super::super) const PRODUCER_EPOCH: usize = 51;
+    pub(in super::super) const BASE_SEQUENCE: usize = 53;
+    pub(in super::super) const RECORDS_COUNT: usize = 57;
+}
+
+/// How the records of a batch are compressed. The numbers are those of the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None = 0,
+    /// gzip (RFC 1952).
+    Gzip = 1,
+    /// Snappy, in Xerial's framing when the Java client wrote it.
+    Snappy = 2,
+    /// LZ4 frames.
+    Lz4 = 3,
+    /// Zstandard.
+    Zstd = 4,
+}
+
+impl Compression {
+    /// Every codec, in the order of the wire's ids.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// The codec of a wire id.
+    #[inline]
+    pub const fn from_id(id: u8) -> Option<Self> {
+        match id {
+            0 => Some(Self::None),
+            1 => Some(Self::Gzip),
+            2 => Some(Self::Snappy),
+            3 => Some(Self::Lz4),
+            4 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// The wire id.
+    #[inline]
+    pub const fn id(self) -> u8 {
+        self as u8
+    }
+
+    /// Kafka's name, as in `compression.type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A text that names no codec.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown compression {got:?}, expected none, gzip, snappy, lz4 or zstd")]
+pub struct ParseCompressionError {
+    got: String,
+}
+
+impl FromStr for Compression {
+    type Err = ParseCompressionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|codec| codec.name() == text)
+            .ok_or_else(|| ParseCompressionError {
+                got: text.to_owned(),
+            })
+    }
+}
+
+/// Whose clock the timestamps of a batch come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TimestampType {
+    /// The producer's: each record has its own.
+    #[default]
+    CreateTime,
+    /// The broker's: every record has the batch's `max_timestamp`.
+    LogAppendTime,
+}
+
+impl TimestampType {
+    /// Kafka's name, as in `message.timestamp.type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CreateTime => "CreateTime",
+            Self::LogAppendTime => "LogAppendTime",
+        }
+    }
+}
+
+impl fmt::Display for TimestampType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The attribute bits of a batch. Unknown bits are kept and ignored, as Kafka does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Attributes(i16);
+
+impl Attributes {
+    const COMPRESSION: i16 = 0b111;
+    pub(super) const LOG_APPEND_TIME: i16 = 1 << 3;
+    const TRANSACTIONAL: i16 = 1 << 4;
+    const CONTROL: i16 = 1 << 5;
+    const DELETE_HORIZON: i16 = 1 << 6;
+
+    /// Wraps the bits of the wire.
+    #[inline]
+    pub const fn new(bits: i16) -> Self {
+        Self(bits)
+    }
+
+    /// The bits of the wire.
+    #[inline]
+    pub const fn get(self) -> i16 {
+        self.0
+    }
+
+    /// The codec of the records section.
+    #[inline]
+    pub const fn compression(self) -> Result<Compression, BatchError> {
+        let id = (self.0 & Self::COMPRESSION) as u8;
+        match Compression::from_id(id) {
+            Some(codec) => Ok(codec),
+            None => Err(BatchError::UnknownCompression { got: id }),
+        }
+    }
+
+    /// Whose clock the timestamps come from.
+    #[inline]
+    pub const fn timestamp_type(self) -> TimestampType {
+        if self.0 & Self::LOG_APPEND_TIME == 0 {
+            TimestampType::CreateTime
+        } else {
+            TimestampType::LogAppendTime
+        }
+    }
+
+    /// Whether the records belong to a transaction.
+    #[inline]
+    pub const fn is_transactional(self) -> bool {
+        self.0 & Self::TRANSACTIONAL != 0
+    }
+
+    /// Whether the batch holds control records, such as the end of a transaction, and no data.
+    #[inline]
+    pub const fn is_control(self) -> bool {
+        self.0 & Self::CONTROL != 0
+    }
+
+    /// Whether `base_timestamp` holds the time after which compaction may drop the batch's tombstones.
+    #[inline]
+    pub const fn has_delete_horizon(self) -> bool {
+        self.0 & Self::DELETE_HORIZON != 0
+    }
+
+    /// The same bits with another codec.
+    #[inline]
+    #[must_use]
+    pub const fn with_compression(self, codec: Compression) -> Self {
+        Self(self.0 & !Self::COMPRESSION | codec as i16)
+    }
+
+    /// The same bits with another kind of timestamp.
+    #[inline]
+    #[must_use]
+    pub const fn with_timestamp_type(self, kind: TimestampType) -> Self {
+        self.with(
+            Self::LOG_APPEND_TIME,
+            matches!(kind, TimestampType::LogAppendTime),
+        )
+    }
+
+    /// The same bits, transactional or not.
+    #[inline]
+    #[must_use]
+    pub const fn with_transactional(self, yes: bool) -> Self {
+        self.with(Self::TRANSACTIONAL, yes)
+    }
+
+    /// The same bits, control batch or not.
+    #[inline]
+    #[must_use]
+    pub const fn with_control(self, yes: bool) -> Self {
+        self.with(Self::CONTROL, yes)
+    }
+
+    const fn with(self, mask: i16, set: bool) -> Self {
+        if set {
+            Self(self.0 | mask)
+        } else {
+            Self(self.0 & !mask)
+        }
+    }
+}
+
+/// A parsed batch header.
+///
+/// Parsing checks what is needed to find the end of the batch and no more: that is [`super::validate_batch`]'s work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Bytes after the first [`BATCH_PREFIX_BYTES`].
+    pub batch_length: i32,
+    /// Epoch of the leader that appended the batch.
+    pub partition_leader_epoch: LeaderEpoch,
+    /// Always [`MAGIC`] once parsed.
+    pub magic: i8,
+    /// CRC32C of everything from the attributes to the end.
+    pub crc: u32,
+    /// Codec, kind of timestamps, transaction and control bits.
+    pub attributes: Attributes,
+    /// Last offset minus base offset, also when compaction removed records.
+    pub last_offset_delta: i32,
+    /// What the records' timestamp deltas are relative to: the first record's timestamp when a client wrote the batch.
+    pub base_timestamp: TimestampMs,
+    /// The largest timestamp, as the writer of the batch claims: some clients leave it at -1, or put the last record's
+    /// here. See [`BatchHeader::latest_timestamp`].
+    pub max_timestamp: TimestampMs,
+    /// The idempotent producer, or negative.
+    pub producer_id: ProducerId,
+    /// The incarnation of the producer, or negative.
+    pub producer_epoch: ProducerEpoch,
+    /// Sequence of the first record, or negative.
+    pub base_sequence: Sequence,
+    /// Number of records in the batch.
+    pub records_count: i32,
+}
+
+/// Reads `N` bytes at a constant position of a header. The bounds check folds away.
+#[inline]
+fn bytes_at<const N: usize>(header: &[u8; BATCH_HEADER_BYTES], position: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&header[position..position + N]);
+    field
+}
+
+impl BatchHeader {
+    /// Reads the header at the start of `bytes`, which may be longer.
+    ///
+    /// Fails if there are not [`BATCH_HEADER_BYTES`], if the magic is not 2, or if the declared length is smaller than a
+    /// header. All else is taken as it stands.
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
+        let Some(raw) = bytes.first_chunk::<BATCH_HEADER_BYTES>() else {
+            return Err(BatchError::TooShort {
+                got: bytes.len(),
+                expected: BATCH_HEADER_BYTES,
+            });
+        };
+        let header = Self {
+            base_offset: Offset::new(i64::from_be_bytes(bytes_at(raw, field::BASE_OFFSET))),
+            batch_length: i32::from_be_bytes(bytes_at(raw, field::BATCH_LENGTH)),
+            partition_leader_epoch: LeaderEpoch::new(i32::from_be_bytes(bytes_at(
+                raw,
+                field::LEADER_EPOCH,
+            ))),
+            magic: i8::from_be_bytes(bytes_at(raw, field::MAGIC)),
+            crc: u32::from_be_bytes(bytes_at(raw, field::CRC)),
+            attributes: Attributes(i16::from_be_bytes(bytes_at(raw, field::ATTRIBUTES))),
+            last_offset_delta: i32::from_be_bytes(bytes_at(raw, field::LAST_OFFSET_DELTA)),
+            base_timestamp: TimestampMs::new(i64::from_be_bytes(bytes_at(
+                raw,
+                field::BASE_TIMESTAMP,
+            ))),
+            max_timestamp: TimestampMs::new(i64::from_be_bytes(bytes_at(
+                raw,
+                field::MAX_TIMESTAMP,
+            ))),
+            producer_id: ProducerId::new(i64::from_be_bytes(bytes_at(raw, field::PRODUCER_ID))),
+            producer_epoch: ProducerEpoch::new(i16::from_be_bytes(bytes_at(
+                raw,
+                field::PRODUCER_EPOCH,
+            ))),
+            base_sequence: Sequence::new(i32::from_be_bytes(bytes_at(raw, field::BASE_SEQUENCE))),
+            records_count: i32::from_be_bytes(bytes_at(raw, field::RECORDS_COUNT)),
+        };
+        if header.magic != MAGIC {
+            return Err(BatchError::UnsupportedMagic { got: header.magic });
+        }
+        if header.batch_length < BATCH_LENGTH_MIN {
+            return Err(BatchError::LengthMismatch {
+                got: header.batch_length,
+                minimum: BATCH_LENGTH_MIN,
+            });
+        }
+        Ok(header)
+    }
+
+    /// Size of the whole batch, prefix included.
+    #[inline]
+    pub const fn size_bytes(&self) -> usize {
+        // `parse` refuses negative lengths; a header made by hand with one has the size of its prefix.
+        let length = if self.batch_length < 0 {
+            0
+        } else {
+            self.batch_length as usize
+        };
+        BATCH_PREFIX_BYTES + length
+    }
+
+    /// Size of the records section, compressed if the batch is.
+    #[inline]
+    pub const fn records_bytes(&self) -> usize {
+        self.size_bytes().saturating_sub(BATCH_HEADER_BYTES)
+    }
+
+    /// Offset of the last record, inclusive.
+    ///
+    /// Saturates for headers that are neither validated nor stamped; validated ones cannot overflow.
+    #[inline]
+    pub const fn last_offset(&self) -> Offset {
+        Offset::new(
+            self.base_offset
+                .get()
+                .saturating_add(self.last_offset_delta as i64),
+        )
+    }
+
+    /// The offset after the last record: where the next batch starts.
+    #[inline]
+    pub const fn next_offset(&self) -> Offset {
+        Offset::new(self.last_offset().get().saturating_add(1))
+    }
+
+    /// Sequence of the last record, or [`Sequence::NONE`] if the batch has no sequences.
+    #[inline]
+    pub const fn last_sequence(&self) -> Sequence {
+        if self.base_sequence.get() < 0 {
+            Sequence::NONE
+        } else {
+            self.base_sequence.plus(self.last_offset_delta)
+        }
+    }
+
+    /// The larger of base and max timestamp: never less than the first record's timestamp, even if the client left
+    /// `max_timestamp` at -1.
+    #[inline]
+    pub fn latest_timestamp(&self) -> TimestampMs {
+        self.max_timestamp.max(self.base_timestamp)
+    }
+
+    /// Writes the header to the first [`BATCH_HEADER_BYTES`] of `out`, the CRC as it stands in the field.
+    ///
+    /// Panics if `out` is shorter.
+    pub fn encode_into(&self, out: &mut [u8]) {
+        let mut put = |position: usize, bytes: &[u8]| {
+            out[position..position + bytes.len()].copy_from_slice(bytes);
+        };
+        put(field::RECORDS_COUNT, &self.records_count.to_be_bytes());
+        put(field::BASE_OFFSET, &self.base_offset.get().to_be_bytes());
+        put(field::BATCH_LENGTH, &self.batch_length.to_be_bytes());
+        put(
+            field::LEADER_EPOCH,
+            &self.partition_leader_epoch.get().to_be_bytes(),
+        );
+        put(field::MAGIC, &self.magic.to_be_bytes());
+        put(field::CRC, &self.crc.to_be_bytes());
+        put(field::ATTRIBUTES, &self.attributes.get().to_be_bytes());
+        put(
+            field::LAST_OFFSET_DELTA,
+            &self.last_offset_delta.to_be_bytes(),
+        );
+        put(
+            field::BASE_TIMESTAMP,
+            &self.base_timestamp.get().to_be_bytes(),
+        );
+        put(
+            field::MAX_TIMESTAMP,
+            &self.max_timestamp.get().to_be_bytes(),
+        );
+        put(field::PRODUCER_ID, &self.producer_id.get().to_be_bytes());
+        put(
+            field::PRODUCER_EPOCH,
+            &self.producer_epoch.get().to_be_bytes(),
+        );
+        put(
+            field::BASE_SEQUENCE,
+            &self.base_sequence.get().to_be_bytes(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_header() -> impl Strategy<Value = BatchHeader> {
+        (
+            any::<(i64, i32, u32, i16, i32)>(),
+            any::<(i64, i64, i64, i16, i32, i32)>(),
+            BATCH_LENGTH_MIN..=i32::MAX,
+        )
+            .prop_map(|(a, b, batch_length)| BatchHeader {
+                base_offset: Offset::new(a.0),
+                batch_length,
+                partition_leader_epoch: LeaderEpoch::new(a.1),
+                magic: MAGIC,
+                crc: a.2,
+                attributes: Attributes::new(a.3),
+                last_offset_delta: a.4,
+                base_timestamp: TimestampMs::new(b.0),
+                max_timestamp: TimestampMs::new(b.1),
+                producer_id: ProducerId::new(b.2),
+                producer_epoch: ProducerEpoch::new(b.3),
+                base_sequence: Sequence::new(b.4),
+                records_count: b.5,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn headers_survive_their_bytes(header in any_header(), trailing in 0_usize..4) {
+            let mut bytes = vec![0xAA; BATCH_HEADER_BYTES + trailing];
+            header.encode_into(&mut bytes);
+            prop_assert_eq!(BatchHeader::parse(&bytes), Ok(header));
+            prop_assert!(bytes[BATCH_HEADER_BYTES..].iter().all(|byte| *byte == 0xAA));
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(header) = BatchHeader::parse(&bytes) {
+                let _ = (header.last_offset(), header.next_offset(), header.last_sequence());
+                prop_assert!(header.size_bytes() >= BATCH_HEADER_BYTES);
+            }
+        }
+    }
+
+    #[test]
+    fn short_bytes_wrong_magic_and_impossible_lengths_are_refused() {
+        let mut bytes = [0_u8; BATCH_HEADER_BYTES];
+        assert_eq!(
+            BatchHeader::parse(&bytes[..60]),
+            Err(BatchError::TooShort {
+                got: 60,
+                expected: 61
+            })
+        );
+        assert_eq!(
+            BatchHeader::parse(&bytes),
+            Err(BatchError::UnsupportedMagic { got: 0 })
+        );
+        bytes[field::MAGIC] = 2;
+        for got in [-1, i32::MIN, 0, 48] {
+            bytes[field::BATCH_LENGTH..field::LEADER_EPOCH].copy_from_slice(&i32::to_be_bytes(got));
+            assert_eq!(
+                BatchHeader::parse(&bytes),
+                Err(BatchError::LengthMismatch { got, minimum: 49 })
+            );
+        }
+    }
+
+    #[test]
+    fn codecs_are_named_as_in_kafka() {
+        for codec in Compression::ALL {
+            assert_eq!(codec.to_string().parse(), Ok(codec));
+            assert_eq!(Compression::from_id(codec.id()), Some(codec));
+            assert_eq!(
+                Attributes::new(-1).with_compression(codec).compression(),
+                Ok(codec)
+            );
+        }
+        assert!("LZ4".parse::<Compression>().is_err());
+        for got in 5..8 {
+            assert_eq!(
+                Attributes::new(i16::from(got)).compression(),
+                Err(BatchError::UnknownCompression { got })
+            );
+        }
+    }
+
+    #[test]
+    fn attribute_bits_are_those_of_kafka() {
+        let none = Attributes::default();
+        for (attributes, bits) in [
+            (none.with_timestamp_type(TimestampType::LogAppendTime), 0x08),
+            (none.with_transactional(true), 0x10),
+            (none.with_control(true), 0x20),
+            (none.with_compression(Compression::Zstd), 0x04),
+        ] {
+            assert_eq!(attributes.get(), bits);
+        }
+        assert!(Attributes::new(0x40).has_delete_horizon());
+        assert!(!Attributes::new(0x3F).has_delete_horizon());
+        assert_eq!(Attributes::new(0x18).with_transactional(false).get(), 0x08);
+    }
+}
