@@ -1,0 +1,113 @@
+"""kcat, as Debian ships it (with a librdkafka from 2022), against a broker.
+
+Usage: kcat_checks.py BOOTSTRAP [CHECK]...
+"""
+
+import json
+import subprocess
+
+from checks import eventually, run, same
+from samples import CODECS, FIRST_TIMESTAMP_MS, MEBIBYTE, pseudo_random
+
+DEADLINE_S = 60
+
+
+def kcat(broker, *arguments, feed=b"", fails=False):
+    command = ["kcat", "-b", broker.bootstrap, "-m", "30", *map(str, arguments)]
+    done = subprocess.run(command, input=feed, capture_output=True, timeout=DEADLINE_S, check=False)
+    failed = done.returncode != 0
+    assert failed == fails, f"{command} exited with {done.returncode}: {done.stderr.decode(errors='replace')}"
+    return done.stdout if not fails else done.stderr
+
+
+def consumed(broker, topic, start, *arguments):
+    """What kcat reads from `start` to the end of partition 0, as its JSON says it."""
+    printed = kcat(broker, "-C", "-t", topic, "-p", 0, "-o", start, "-e", "-q", "-J", *arguments)
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def made(broker, purpose):
+    """kcat makes no topics itself: asking for one makes it."""
+    name = broker.topic_name(purpose)
+    eventually(f"{name} is made", lambda: metadata(broker, name)["partitions"])
+    return name
+
+
+def metadata(broker, name):
+    listed = json.loads(kcat(broker, "-L", "-J", "-t", name))
+    (topic,) = listed["topics"]
+    same(topic["topic"], name, "listed topic")
+    return topic
+
+
+def the_cluster_is_listed(broker):
+    name = made(broker, "kcat-list")
+    listed = json.loads(kcat(broker, "-L", "-J"))
+    assert listed["brokers"], "no brokers listed"
+    nodes = {each["id"] for each in listed["brokers"]}
+    (topic,) = (each for each in listed["topics"] if each["topic"] == name)
+    assert all(part["leader"] in nodes for part in topic["partitions"]), f"leaders {topic!r} of nodes {nodes}"
+
+
+def every_codec_carries_keys_and_headers(broker):
+    for codec in CODECS:
+        name = made(broker, f"kcat-{codec}")
+        lines = b"".join(b"key-%d:value-%d\n" % (i, i) for i in range(500))
+        headers = ("-H", "same=1", "-H", "same=2", "-H", "empty=", "-H", "null")
+        kcat(broker, "-P", "-t", name, "-p", 0, "-K", ":", "-z", codec, *headers, feed=lines)
+        records = consumed(broker, name, "beginning")
+        same([record["offset"] for record in records], list(range(500)), f"offsets with {codec}")
+        same([record["key"] for record in records], [f"key-{i}" for i in range(500)], "keys")
+        same([record["payload"] for record in records], [f"value-{i}" for i in range(500)], "values")
+        for record in records:
+            same(record["headers"], ["same", "1", "same", "2", "empty", "", "null", None], "headers")
+
+
+def null_keys_and_values_stay_null(broker):
+    name = made(broker, "kcat-null")
+    kcat(broker, "-P", "-t", name, "-p", 0, "-K", ":", "-Z", feed=b"key:\n:value\nboth:here\n")
+    records = consumed(broker, name, "beginning")
+    pairs = [(record["key"], record["payload"]) for record in records]
+    same(pairs, [("key", None), (None, "value"), ("both", "here")], "keys and values")
+
+
+def consuming_starts_at_any_offset_or_time(broker):
+    name = made(broker, "kcat-offsets")
+    kcat(broker, "-P", "-t", name, "-p", 0, "-z", "snappy", feed=b"".join(b"%d\n" % i for i in range(100)))
+    for start, expected in ((0, range(100)), (57, range(57, 100)), (-3, range(97, 100)), ("end", range(0))):
+        got = [record["payload"] for record in consumed(broker, name, start)]
+        same(got, [str(i) for i in expected], f"from {start}")
+    same(len(consumed(broker, name, 10, "-c", 5)), 5, "with a limit of five")
+    records = consumed(broker, name, 0)
+    time = records[40]["ts"]
+    first = next(record["offset"] for record in records if record["ts"] >= time)
+    same(consumed(broker, name, f"s@{time}")[0]["offset"], first, "from a timestamp")
+    same(len(consumed(broker, name, f"s@{FIRST_TIMESTAMP_MS}", "-o", f"e@{records[-1]['ts'] + 1}")), 100, "a span of time")
+    answer = kcat(broker, "-Q", "-t", f"{name}:0:{time}").decode()
+    assert answer.strip().endswith(f"[0] offset {first}"), answer
+    later = kcat(broker, "-Q", "-t", f"{name}:0:{records[-1]['ts'] + 1000}").decode()
+    assert later.strip().endswith("[0] offset -1"), later
+
+
+def idempotent_and_large_records_are_produced(broker):
+    name = made(broker, "kcat-large")
+    # Without line breaks, and small enough for the default of 1048588 with its overhead.
+    value = pseudo_random(MEBIBYTE - 4096).replace(b"\n", b" ")
+    settings = ("-X", "enable.idempotence=true", "-X", f"message.max.bytes={2 * MEBIBYTE}")
+    for _ in range(3):
+        kcat(broker, "-P", "-t", name, "-p", 0, *settings, feed=value)
+    for offset in range(3):
+        got = kcat(broker, "-C", "-t", name, "-p", 0, "-o", offset, "-c", 1, "-q", "-D", "")
+        same(got == value, True, f"the large value at {offset}")
+
+
+CHECKS = [
+    the_cluster_is_listed,
+    every_codec_carries_keys_and_headers,
+    null_keys_and_values_stay_null,
+    consuming_starts_at_any_offset_or_time,
+    idempotent_and_large_records_are_produced,
+]
+
+if __name__ == "__main__":
+    run(CHECKS)
