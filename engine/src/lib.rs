@@ -1,1 +1,14 @@
-//! Lanes, partitions, coordinators, handlers.
+//! Corelane's engine: one lane per core, each with its own partitions, listener and flusher.
+//!
+//! Reading order: `lane` (the thread and its turns), `partition`, `handlers::produce`, `handlers::fetch`, `metadata`
+//! (what the cluster is, as a pure state machine), `server` (start and stop).
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod doctor;
+pub mod handlers;
+pub mod lane;
+pub mod metadata;
+pub mod partition;
+pub mod server;

@@ -1,0 +1,65 @@
+//! From the engine's errors to Kafka's error codes: one exhaustive match for each.
+
+use corelane_format::ids::LeaderEpoch;
+use corelane_format::kafka::BatchError;
+use corelane_net::error_code::ErrorCode;
+use corelane_storage::{AppendError, ReadError};
+
+use crate::server::controller::ControllerError;
+
+/// A failure of the disk. Clients take it as retriable after a metadata refresh.
+pub(super) const fn storage() -> ErrorCode {
+    ErrorCode::KafkaStorageError
+}
+
+/// The code for a batch that was refused.
+pub(super) fn of_batch(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        BatchError::UnknownCompression { .. } => ErrorCode::UnsupportedCompressionType,
+        // Kafka's ProduceRequest.validateRecords and LogValidator answer these so.
+        BatchError::UnsupportedMagic { .. }
+        | BatchError::TrailingBytes { .. }
+        | BatchError::CountMismatch { .. } => ErrorCode::InvalidRecord,
+        _ => ErrorCode::CorruptMessage,
+    }
+}
+
+/// The code for a read that failed.
+pub(super) fn of_read(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        _ => storage(),
+    }
+}
+
+/// The code for a change of metadata that did not take effect.
+pub(super) fn of_controller(error: &ControllerError) -> ErrorCode {
+    match error {
+        ControllerError::TooLarge { .. } => ErrorCode::PolicyViolation,
+        ControllerError::Lane(_) => ErrorCode::BrokerNotAvailable,
+        ControllerError::Log { .. }
+        | ControllerError::Unreadable { .. }
+        | ControllerError::Apply { .. } => storage(),
+    }
+}
+
+/// Checks the leader epoch that a client believes in; -1 means that it does not say.
+pub(super) fn check_leader_epoch(claimed: LeaderEpoch, leading: LeaderEpoch) -> Result<(), ErrorCode> {
+    match claimed.get() {
+        ..0 => Ok(()),
+        epoch if epoch < leading.get() => Err(ErrorCode::FencedLeaderEpoch),
+        epoch if epoch > leading.get() => Err(ErrorCode::UnknownLeaderEpoch),
+        _ => Ok(()),
+    }
+}
+
+/// The code for an append that was refused.
+pub(super) fn of_append(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        _ => storage(),
+    }
+}

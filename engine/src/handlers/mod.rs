@@ -1,0 +1,21 @@
+//! Kafka requests on a lane: one file per API family, and [`KafkaService`], which hands each request to its file.
+//!
+//! Produce runs at once, while its bytes still lie in the receive buffer; everything else copies its (small) request and
+//! runs as a task of its connection, in order.
+
+mod answer;
+mod cluster;
+mod configs;
+mod delete_records;
+mod errors;
+mod fetch;
+mod leader_epoch;
+mod list_offsets;
+mod metadata;
+mod produce;
+mod producer_id;
+mod remote;
+mod service;
+mod topics;
+
+pub use service::KafkaService;

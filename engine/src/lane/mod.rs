@@ -1,0 +1,239 @@
+//! A lane: one core's pinned thread with its executor, partitions, listener and flusher.
+//!
+//! Everything in a [`Lane`] belongs to its thread; other lanes reach it by messages only ([`mesh`]). A crash leaves what
+//! the lane's logs had flushed, and nothing else counts.
+
+pub mod mesh;
+pub mod runtime;
+pub mod turns;
+pub mod watchdog;
+
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, Ref, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use corelane_format::ids::{LogId, PartitionIndex, TopicId};
+use corelane_storage::disk::direct::DirectDisk;
+use corelane_storage::{LaneLogs, LogConfig};
+
+use crate::clock::Clock;
+use crate::metadata::{MetadataImage, MetadataRecord};
+use crate::partition::Partition;
+use crate::server::cluster::Cluster;
+
+pub use routes::{Route, TopicRoutes};
+use routes::RouteTable;
+use turns::Turns;
+
+/// The disk that lanes use.
+pub type LaneDisk = DirectDisk;
+/// A lane's logs.
+pub type Logs = LaneLogs<LaneDisk>;
+
+/// One core's lane. Single-threaded; shared by its tasks through `Rc`.
+pub struct Lane {
+    /// Index of this lane, `0..lanes`.
+    pub index: usize,
+    /// Who this server is, and what its nodes are.
+    pub cluster: Rc<Cluster>,
+    /// The way to the other lanes.
+    pub mesh: mesh::Mesh<Lane>,
+    /// The lane's turns.
+    pub turns: Rc<Turns>,
+    /// The lane's logs and flusher.
+    pub logs: Logs,
+    /// The wall clock.
+    pub clock: Rc<dyn Clock>,
+    image: RefCell<MetadataImage>,
+    routes: RefCell<RouteTable>,
+    controller: RefCell<Option<Rc<crate::server::controller::Controller>>>,
+    producer_ids: crate::server::producer_ids::ProducerIdBlock,
+    forwarded_bytes: Cell<usize>,
+}
+
+impl Lane {
+    /// A lane that knows of no topic yet; [`Lane::install`] gives it the metadata.
+    pub fn new(
+        index: usize,
+        cluster: Rc<Cluster>,
+        mesh: mesh::Mesh<Lane>,
+        logs: Logs,
+        clock: Rc<dyn Clock>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            cluster,
+            mesh,
+            turns: Turns::new(),
+            logs,
+            clock,
+            image: RefCell::new(MetadataImage::default()),
+            routes: RefCell::new(RouteTable::default()),
+            controller: RefCell::new(None),
+            producer_ids: crate::server::producer_ids::ProducerIdBlock::default(),
+            forwarded_bytes: Cell::new(0),
+        })
+    }
+
+    /// The metadata as this lane has applied it. Do not hold it across an await.
+    pub fn image(&self) -> Ref<'_, MetadataImage> {
+        self.image.borrow()
+    }
+
+    /// The producer ids that this lane may hand out.
+    pub fn producer_ids(&self) -> &crate::server::producer_ids::ProducerIdBlock {
+        &self.producer_ids
+    }
+
+    /// The controller, on the lane that has it (lane 0).
+    pub fn controller(&self) -> Option<Rc<crate::server::controller::Controller>> {
+        self.controller.borrow().clone()
+    }
+
+    /// Makes this the controller's lane.
+    pub fn set_controller(&self, controller: Rc<crate::server::controller::Controller>) {
+        *self.controller.borrow_mut() = Some(controller);
+    }
+
+    /// The routes of a topic by its name.
+    pub fn topic(&self, name: &str) -> Option<Rc<TopicRoutes>> {
+        self.routes.borrow().by_name(name)
+    }
+
+    /// The routes of a topic by its id.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<Rc<TopicRoutes>> {
+        self.routes.borrow().by_id(id)
+    }
+
+    /// Bytes of requests that this lane has forwarded and that are not answered yet.
+    pub fn forwarded_bytes(&self) -> usize {
+        self.forwarded_bytes.get()
+    }
+
+    /// Counts `size_bytes` as under way to another lane until the guard is dropped.
+    pub fn forward(self: &Rc<Self>, size_bytes: usize) -> Forwarded {
+        self.forwarded_bytes.set(self.forwarded_bytes.get() + size_bytes);
+        Forwarded { lane: Rc::clone(self), size_bytes }
+    }
+
+    /// Takes over the whole metadata at start: opens this lane's partitions.
+    ///
+    /// # Errors
+    /// A partition's log could not be opened; the message names it.
+    pub async fn install(self: &Rc<Self>, image: MetadataImage) -> anyhow::Result<()> {
+        let topics: Vec<TopicId> = image.topics().map(|topic| topic.id).collect();
+        *self.image.borrow_mut() = image;
+        for topic in topics {
+            self.sync_topic(topic).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies records that are durable in the metadata log, in log order, and opens or deletes partitions by them.
+    ///
+    /// # Errors
+    /// A partition's log could not be opened or deleted. The metadata is applied all the same.
+    pub async fn apply(self: &Rc<Self>, records: &[MetadataRecord]) -> anyhow::Result<()> {
+        let mut touched: Vec<TopicId> = Vec::new();
+        {
+            let mut image = self.image.borrow_mut();
+            for record in records {
+                if let Some(topic) = record.topic_id()
+                    && !touched.contains(&topic)
+                {
+                    touched.push(topic);
+                }
+                image.apply(record)?;
+            }
+        }
+        let mut outcome = Ok(());
+        for topic in touched {
+            if let Err(error) = self.sync_topic(topic).await {
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// Brings routes and open logs of one topic in line with the metadata.
+    async fn sync_topic(self: &Rc<Self>, id: TopicId) -> anyhow::Result<()> {
+        let known = self.routes.borrow().by_id(id);
+        let wanted = {
+            let image = self.image.borrow();
+            image.topic_by_id(id).map(|topic| {
+                let partitions: Vec<(usize, LogId)> =
+                    topic.partitions.iter().map(|p| (p.lane, p.log_id)).collect();
+                (topic.name.clone(), partitions, LogConfig::from(&image.topic_config(id)))
+            })
+        };
+        let Some((name, partitions, config)) = wanted else {
+            return self.forget_topic(known).await;
+        };
+        let mut owners = Vec::with_capacity(partitions.len());
+        for (index, (owner, log_id)) in partitions.into_iter().enumerate() {
+            if owner != self.index {
+                owners.push(Route::Remote { lane: owner });
+                continue;
+            }
+            if let Some(Route::Local(partition)) =
+                known.as_ref().and_then(|routes| routes.partitions.get(index))
+            {
+                partition.log.set_config(config.clone());
+                owners.push(Route::Local(Rc::clone(partition)));
+                continue;
+            }
+            let directory = self.log_directory(&name, index, log_id);
+            let (log, report) = self
+                .logs
+                .open_log(&directory, log_id, config.clone())
+                .await
+                .map_err(|error| anyhow::anyhow!("cannot open partition {name}-{index}: {error}"))?;
+            if report.is_noteworthy() {
+                tracing::warn!(topic = %name, partition = index, %report, "recovered a partition");
+            }
+            let index = PartitionIndex::new(i32::try_from(index).unwrap_or(i32::MAX));
+            owners.push(Route::Local(Rc::new(Partition::new(id, index, log))));
+        }
+        self.routes.borrow_mut().insert(TopicRoutes { id, name, partitions: owners });
+        Ok(())
+    }
+
+    async fn forget_topic(self: &Rc<Self>, known: Option<Rc<TopicRoutes>>) -> anyhow::Result<()> {
+        let Some(known) = known else { return Ok(()) };
+        self.routes.borrow_mut().remove(known.id);
+        for route in &known.partitions {
+            if let Route::Local(partition) = route {
+                self.logs.delete_log(&partition.log).await.map_err(|error| {
+                    anyhow::anyhow!("cannot delete a partition of {}: {error}", known.name)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn log_directory(&self, topic: &str, index: usize, log_id: LogId) -> PathBuf {
+        self.cluster.data.log_directory(topic, index, log_id)
+    }
+
+    /// The partitions that this lane owns.
+    pub fn local_partitions(&self) -> Vec<Rc<Partition>> {
+        self.routes.borrow().local().collect()
+    }
+}
+
+/// Counts forwarded bytes until dropped.
+pub struct Forwarded {
+    lane: Rc<Lane>,
+    size_bytes: usize,
+}
+
+impl Drop for Forwarded {
+    fn drop(&mut self) {
+        let left = self.lane.forwarded_bytes.get().saturating_sub(self.size_bytes);
+        self.lane.forwarded_bytes.set(left);
+    }
+}

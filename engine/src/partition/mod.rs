@@ -1,0 +1,46 @@
+//! One partition on the lane that owns it.
+
+use std::rc::Rc;
+
+use corelane_format::ids::{LeaderEpoch, Offset, PartitionIndex, TopicId};
+use corelane_storage::PartitionLog;
+
+use crate::lane::LaneDisk;
+
+/// The log of a partition on a lane's disk.
+pub type Log = PartitionLog<LaneDisk>;
+
+/// The leader epoch of every partition of a server without replicas: leadership never moves.
+pub const ONLY_LEADER_EPOCH: LeaderEpoch = LeaderEpoch::new(0);
+
+/// A partition that this lane leads.
+pub struct Partition {
+    /// The topic it belongs to.
+    pub topic: TopicId,
+    /// Its index in the topic.
+    pub index: PartitionIndex,
+    /// Its log.
+    pub log: Rc<Log>,
+}
+
+impl Partition {
+    /// A partition over its opened log.
+    pub fn new(topic: TopicId, index: PartitionIndex, log: Rc<Log>) -> Self {
+        Self { topic, index, log }
+    }
+
+    /// The epoch that this lane leads the partition in.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        ONLY_LEADER_EPOCH
+    }
+
+    /// Exclusive end of what consumers may see. Without replicas this is what the topic's durability promises.
+    pub fn high_watermark(&self) -> Offset {
+        self.log.readable_offset()
+    }
+
+    /// Exclusive end of what `read_committed` consumers may see. Without transactions nothing is held back.
+    pub fn last_stable_offset(&self) -> Offset {
+        self.high_watermark()
+    }
+}

@@ -1,0 +1,233 @@
+//! The data directory: its layout, its identity file, and the lock that keeps a second server out.
+//!
+//! ```text
+//! corelane-data/
+//!   lock               held while a server runs
+//!   server.json        format version, cluster id, server id
+//!   metadata/          the metadata log
+//!   logs/TOPIC-INDEX.LOGID/
+//! ```
+//! `server.json` is written to a temporary name, flushed, renamed, and its directory flushed: a crash leaves the old one,
+//! the new one, or none.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use corelane_format::ids::LogId;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The version of the directory's layout that this build reads and writes.
+const FORMAT_VERSION: u32 = 1;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+pub enum DataDirectoryError {
+    /// Another server has it open.
+    #[error("{path} is in use by another server; stop that one, or choose another --data-dir")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("cannot use {path} as data directory: {source}; check that it exists and may be written, or choose another --data-dir")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `server.json` is not what this build wrote.
+    #[error("{path} is damaged: {reason}; restore it from a backup of the directory")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Written by a newer or another build.
+    #[error("{path} has format {got}, this build reads format {FORMAT_VERSION}; use the build that wrote it")]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The version found.
+        got: u32,
+    },
+    /// The directory belongs to another server.
+    #[error("{path} belongs to server {got}, and this server is {expected}; set server.id to {got}, or choose another --data-dir")]
+    OtherServer {
+        /// The file.
+        path: PathBuf,
+        /// The id found.
+        got: i32,
+        /// The id configured.
+        expected: i32,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    format_version: u32,
+    cluster_id: String,
+    server_id: i32,
+}
+
+/// A data directory's paths.
+#[derive(Clone, Debug)]
+pub struct DataDirectory {
+    root: PathBuf,
+}
+
+/// A data directory that this process has locked; unlocked on drop.
+#[derive(Debug)]
+pub struct OpenDataDirectory {
+    /// Its paths.
+    pub paths: DataDirectory,
+    /// The cluster id kept in it.
+    pub cluster_id: String,
+    _lock: File,
+}
+
+impl DataDirectory {
+    /// Directory of the metadata log.
+    pub fn metadata(&self) -> PathBuf {
+        self.root.join("metadata")
+    }
+
+    /// Directory that holds one directory per partition.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Directory of one partition's log. The log id makes it unique when a topic is deleted and made again.
+    pub fn log_directory(&self, topic: &str, index: usize, log_id: LogId) -> PathBuf {
+        self.logs().join(format!("{topic}-{index}.{:x}", log_id.get()))
+    }
+}
+
+/// Creates or opens `root`, locks it and reads its identity; `new_cluster_id` is kept if the directory is new.
+///
+/// # Errors
+/// See [`DataDirectoryError`]; a directory that could not be used is left as it was found.
+pub fn open(
+    root: &Path,
+    server_id: i32,
+    new_cluster_id: &str,
+) -> Result<OpenDataDirectory, DataDirectoryError> {
+    let io_error = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| DataDirectoryError::Io { path, source }
+    };
+    fs::create_dir_all(root).map_err(io_error(root))?;
+    // Canonical, so that a later change of the working directory cannot move it.
+    let root = fs::canonicalize(root).map_err(io_error(root))?;
+    let lock_path = root.join("lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(io_error(&lock_path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(DataDirectoryError::Locked { path: root }),
+        Err(TryLockError::Error(source)) => {
+            return Err(DataDirectoryError::Io { path: lock_path, source });
+        }
+    }
+    let paths = DataDirectory { root: root.clone() };
+    let identity_path = root.join("server.json");
+    let identity = match fs::read(&identity_path) {
+        Ok(bytes) => read_identity(&identity_path, &bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let identity = Identity {
+                format_version: FORMAT_VERSION,
+                cluster_id: new_cluster_id.to_owned(),
+                server_id,
+            };
+            write_identity(&root, &identity_path, &identity).map_err(io_error(&identity_path))?;
+            identity
+        }
+        Err(source) => return Err(DataDirectoryError::Io { path: identity_path, source }),
+    };
+    if identity.server_id != server_id {
+        return Err(DataDirectoryError::OtherServer {
+            path: identity_path,
+            got: identity.server_id,
+            expected: server_id,
+        });
+    }
+    let logs = paths.logs();
+    fs::create_dir_all(&logs).map_err(io_error(&logs))?;
+    sync_directory(&root).map_err(io_error(&root))?;
+    Ok(OpenDataDirectory { paths, cluster_id: identity.cluster_id, _lock: lock })
+}
+
+fn read_identity(path: &Path, bytes: &[u8]) -> Result<Identity, DataDirectoryError> {
+    let identity: Identity =
+        serde_json::from_slice(bytes).map_err(|error| DataDirectoryError::Damaged {
+            path: path.to_path_buf(),
+            reason: error.to_string(),
+        })?;
+    if identity.format_version != FORMAT_VERSION {
+        return Err(DataDirectoryError::UnknownFormat {
+            path: path.to_path_buf(),
+            got: identity.format_version,
+        });
+    }
+    Ok(identity)
+}
+
+fn write_identity(root: &Path, path: &Path, identity: &Identity) -> io::Result<()> {
+    let temporary = path.with_extension("json.new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(serde_json::to_string_pretty(identity)?.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    sync_directory(root)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_cluster_id_of_the_first_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = open(folder.path(), 1, "first").unwrap();
+        drop(first);
+        assert_eq!(open(folder.path(), 1, "second").unwrap().cluster_id, "first");
+    }
+
+    #[test]
+    fn a_second_server_is_kept_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = open(folder.path(), 1, "id").unwrap();
+        assert!(matches!(
+            open(folder.path(), 1, "id"),
+            Err(DataDirectoryError::Locked { .. })
+        ));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_trust() {
+        let table = [
+            ("", "damaged"),
+            ("{\"format_version\":1}", "damaged"),
+            ("{\"format_version\":9,\"cluster_id\":\"x\",\"server_id\":1}", "format 9"),
+            ("{\"format_version\":1,\"cluster_id\":\"x\",\"server_id\":7}", "server 7"),
+        ];
+        for (content, expected) in table {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("server.json"), content).unwrap();
+            let error = open(folder.path(), 1, "id").unwrap_err().to_string();
+            assert!(error.contains(expected), "{content}: {error}");
+        }
+    }
+}

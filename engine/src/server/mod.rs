@@ -1,0 +1,294 @@
+//! Start and stop of a server: sockets first, then the data directory, then the lanes.
+//!
+//! A start that cannot work fails before it has made anything, wherever that can be known. The `ready` line comes after
+//! every lane accepts connections.
+
+pub mod cluster;
+pub mod controller;
+pub mod data_directory;
+pub mod listener;
+pub mod producer_ids;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use corelane_net::server::{ConnectionLimits, serve_connection};
+use corelane_storage::disk::direct::DirectDisk;
+use corelane_storage::{LaneLogs, LaneLogsConfig};
+use glommio::ExecutorJoinHandle;
+
+use crate::clock::SystemClock;
+use crate::config::{ListenMode, PollMode, ServerSettings};
+use crate::handlers::KafkaService;
+use crate::lane::Lane;
+use crate::lane::mesh::{self, Mesh, MeshReceiver};
+use crate::lane::runtime::{LaneRuntimeConfig, spawn_lane};
+use crate::lane::watchdog::Watchdog;
+use cluster::{Cluster, Node};
+use controller::{CONTROLLER_LANE, Controller};
+use data_directory::OpenDataDirectory;
+use listener::Listeners;
+
+/// Entries of each submission ring of a lane.
+const RING_DEPTH: usize = 256;
+/// How long a lane in busy mode spins before it parks: for ever, in effect.
+const BUSY_SPIN: Duration = Duration::from_secs(3600);
+/// How long to wait before accepting again after the system ran out of descriptors or memory.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// A server that accepts connections.
+pub struct Server {
+    cluster: Arc<Cluster>,
+    mesh: Mesh<Lane>,
+    lanes: Vec<ExecutorJoinHandle<()>>,
+    ended: flume::Receiver<LaneEnd>,
+    _watchdog: Watchdog,
+    _data: OpenDataDirectory,
+}
+
+/// How a lane's life ended.
+type LaneEnd = Result<(), String>;
+
+/// What a lane's thread needs to start.
+struct LaneStart {
+    index: usize,
+    cluster: Arc<Cluster>,
+    mesh: Mesh<Lane>,
+    receiver: MeshReceiver<Lane>,
+    socket: std::net::TcpListener,
+    logs: LaneLogsConfig,
+    limits: ConnectionLimits,
+    opened: flume::Sender<Result<(), String>>,
+    image: flume::Receiver<crate::metadata::MetadataImage>,
+    images: Vec<flume::Sender<crate::metadata::MetadataImage>>,
+    ended: flume::Sender<LaneEnd>,
+}
+
+impl Server {
+    /// Starts a server and waits until all its lanes accept connections.
+    ///
+    /// # Errors
+    /// Why it cannot start, and what to do about it.
+    pub fn start(settings: &ServerSettings) -> anyhow::Result<Self> {
+        let lanes = settings.cores.len();
+        if lanes == 0 {
+            bail!("no core to run on; name some with --cores");
+        }
+        let base = SocketAddr::new(settings.host, settings.base_port);
+        let listeners = Listeners::bind(base, lanes, settings.listen).map_err(|(address, error)| {
+            anyhow!("cannot listen on {address}: {error}; stop what uses it, or choose other ports with --base-port")
+        })?;
+        let addresses = listeners.addresses().context("cannot read the bound addresses")?;
+        let data = data_directory::open(
+            &settings.data_dir,
+            settings.server_id,
+            &crate::metadata::random_cluster_id(),
+        )?;
+        let shown = if settings.listen == ListenMode::Shared { 1 } else { lanes };
+        let nodes = addresses
+            .iter()
+            .take(shown)
+            .enumerate()
+            .map(|(lane, address)| Node {
+                id: settings.server_id * 1000 + i32::try_from(lane).unwrap_or(i32::MAX),
+                address: *address,
+            })
+            .collect();
+        let cluster = Arc::new(Cluster {
+            cluster_id: data.cluster_id.clone(),
+            rack: Some(settings.rack.clone()),
+            nodes,
+            lanes,
+            data: data.paths.clone(),
+            defaults: settings.metadata_defaults(),
+            request_size_bytes_max: settings.broker.request_size_bytes_max(),
+        });
+
+        let (mesh, receivers) = mesh::channels(lanes);
+        let (opened, all_opened) = flume::unbounded();
+        let (ended, all_ended) = flume::unbounded();
+        let (images, image_receivers): (Vec<_>, Vec<_>) =
+            (0..lanes).map(|_| flume::bounded(1)).unzip();
+        let mut threads = Vec::with_capacity(lanes);
+        for (((index, receiver), socket), image) in
+            receivers.into_iter().enumerate().zip(listeners.into_sockets()).zip(image_receivers)
+        {
+            let start = LaneStart {
+                index,
+                cluster: Arc::clone(&cluster),
+                mesh: mesh.clone(),
+                receiver,
+                socket,
+                logs: settings.lane_logs_config(),
+                limits: settings.connection_limits(),
+                opened: opened.clone(),
+                image,
+                images: if index == CONTROLLER_LANE { images.clone() } else { Vec::new() },
+                ended: ended.clone(),
+            };
+            let runtime = LaneRuntimeConfig {
+                cpu: settings.cores[index],
+                name: format!("lane-{index}"),
+                spin_before_park: (settings.poll == PollMode::Busy).then_some(BUSY_SPIN),
+                ring_depth: RING_DEPTH,
+            };
+            let thread = spawn_lane(runtime, move || run_lane(start)).with_context(|| {
+                format!(
+                    "cannot start lane {index} on core {}; `corelane doctor` tells what is missing",
+                    settings.cores[index]
+                )
+            })?;
+            threads.push(thread);
+        }
+        drop((opened, ended, images));
+        let watchdog = Watchdog::start(mesh.senders().to_vec()).context("cannot start the watchdog")?;
+        let server = Self { cluster, mesh, lanes: threads, ended: all_ended, _watchdog: watchdog, _data: data };
+        for _ in 0..lanes {
+            match all_opened.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => {
+                    let _ = server.stop();
+                    bail!(reason);
+                }
+                Err(_) => {
+                    let outcome = server.stop();
+                    bail!(
+                        "a lane ended while it started ({}); `corelane doctor` tells what is missing",
+                        outcome.err().map_or_else(|| "no reason given".into(), |e| e.to_string())
+                    );
+                }
+            }
+        }
+        Ok(server)
+    }
+
+    /// Bootstrap addresses, one per node.
+    pub fn bootstrap(&self) -> Vec<SocketAddr> {
+        self.cluster.nodes.iter().map(|node| node.address).collect()
+    }
+
+    /// A handle that asks the server to stop, from any thread.
+    pub fn stopper(&self) -> impl Fn() + Send + 'static + use<> {
+        let mesh = self.mesh.clone();
+        move || mesh.shut_down()
+    }
+
+    /// Waits until a lane has ended, which is after a stop was asked for, or when a lane failed.
+    pub fn wait(&self) {
+        // An error means that every lane is gone, which is an end too.
+        let _ = self.ended.recv();
+    }
+
+    /// Stops: accepted data is flushed, files are closed. Blocks until every lane has ended.
+    ///
+    /// # Errors
+    /// The first lane that could not close in order.
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.mesh.shut_down();
+        let mut outcome = Ok(());
+        for thread in self.lanes {
+            if let Err(error) = thread.join() {
+                outcome = Err(anyhow!("a lane's thread failed: {error}"));
+            }
+        }
+        for end in self.ended.try_iter() {
+            if let Err(reason) = end {
+                outcome = Err(anyhow!(reason));
+            }
+        }
+        outcome
+    }
+}
+
+async fn run_lane(start: LaneStart) {
+    let ended = start.ended.clone();
+    let opened = start.opened.clone();
+    let outcome = match open_lane(&start).await {
+        Ok(lane) => {
+            let _ = opened.send(Ok(()));
+            drop(opened);
+            serve_lane(lane, start).await
+        }
+        Err(error) => {
+            let reason = format!("{error:#}");
+            let _ = opened.send(Err(reason.clone()));
+            Err(reason)
+        }
+    };
+    let _ = ended.send(outcome);
+}
+
+async fn open_lane(start: &LaneStart) -> anyhow::Result<Rc<Lane>> {
+    let logs = LaneLogs::new(DirectDisk::default(), start.logs.clone());
+    let lane = Lane::new(
+        start.index,
+        Rc::new(Cluster::clone(&start.cluster)),
+        start.mesh.clone(),
+        logs,
+        Rc::new(SystemClock),
+    );
+    let flusher = lane.logs.clone();
+    glommio::spawn_local(async move { flusher.run_flusher().await }).detach();
+    let image = if start.index == CONTROLLER_LANE {
+        let image = open_controller(&lane).await?;
+        for other in &start.images {
+            let _ = other.send(image.clone());
+        }
+        image
+    } else {
+        start.image.recv_async().await.map_err(|_| {
+            anyhow!("lane {CONTROLLER_LANE} could not read the metadata")
+        })?
+    };
+    lane.install(image).await?;
+    Ok(lane)
+}
+
+/// Opens the metadata log and moves partitions off lanes that this start does not have.
+async fn open_controller(lane: &Rc<Lane>) -> anyhow::Result<crate::metadata::MetadataImage> {
+    let (controller, mut image) =
+        Controller::open(lane, &lane.cluster.data.metadata()).await.context("cannot open the metadata")?;
+    let moves = crate::metadata::placement::reassign(&image, lane.cluster.lanes);
+    if !moves.is_empty() {
+        tracing::info!(partitions = moves.len(), lanes = lane.cluster.lanes, "moving partitions to this start's lanes");
+        controller.append(lane, &moves).await?;
+        for record in &moves {
+            image.apply(record)?;
+        }
+    }
+    lane.set_controller(controller);
+    Ok(image)
+}
+
+async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
+    let listener = listener::attach(start.socket);
+    let service = Rc::new(KafkaService::new(Rc::clone(&lane)));
+    let limits = start.limits;
+    let accepting = glommio::spawn_local(async move {
+        loop {
+            match listener.accept().await {
+                Ok(stream) => {
+                    let service = Rc::clone(&service);
+                    let limits = limits.clone();
+                    glommio::spawn_local(async move {
+                        let peer = stream.peer_addr().ok();
+                        let reason = serve_connection(stream, service, limits).await;
+                        tracing::debug!(?peer, %reason, "connection closed");
+                    })
+                    .detach();
+                }
+                Err(error) => {
+                    // Out of descriptors or memory: existing connections go on, new ones wait.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    glommio::timer::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    });
+    mesh::receive(Rc::clone(&lane), start.receiver).await;
+    accepting.cancel().await;
+    lane.logs.shutdown().await.map_err(|error| format!("lane {} could not close its logs: {error}", lane.index))
+}
