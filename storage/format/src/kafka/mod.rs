@@ -20,15 +20,26 @@
 //! All integers are big-endian. Batches are stored as they came; only [`stamp_offset`] and, on topics that say so,
 //! [`stamp_log_append_time`] touch their bytes.
 
+mod builder;
+pub mod compression;
 mod error;
 mod header;
+mod record;
 mod stamp;
 mod validate;
+pub(crate) mod varint;
+
+pub use builder::{BatchBuilder, BuildError};
+pub use compression::{CompressionError, DecompressLimits, compress, decompress};
 
 pub use error::BatchError;
 pub use header::{
     Attributes, BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, BatchHeader, Compression, MAGIC,
     ParseCompressionError, TimestampType,
+};
+pub use record::{
+    Header, HeaderIter, Headers, Record, RecordError, RecordFault, RecordIter, RecordsSummary,
+    records, validate_record_section, validate_records,
 };
 pub use stamp::{stamp_log_append_time, stamp_max_timestamp, stamp_offset};
 pub use validate::{

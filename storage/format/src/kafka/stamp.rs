@@ -36,8 +36,9 @@ pub fn stamp_max_timestamp(batch: &mut [u8], max_timestamp: TimestampMs) {
     stamp_crc(batch);
 }
 
-/// Writes the CRC of the batch as it now stands.
-pub(super) fn stamp_crc(batch: &mut [u8]) {
+/// Writes the CRC of the batch as it now stands, and returns it.
+pub(super) fn stamp_crc(batch: &mut [u8]) -> u32 {
     let crc = crc32c(&batch[CRC_START..]);
     batch[field::CRC..field::ATTRIBUTES].copy_from_slice(&crc.to_be_bytes());
+    crc
 }

@@ -1,0 +1,94 @@
+//! Records with owned bytes, for comparing what went in with what came out.
+
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
+use corelane_format::TimestampMs;
+use corelane_format::kafka::{BatchBuilder, Record};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+/// A header's key and value.
+pub type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedRecord {
+    pub timestamp: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<OwnedHeader>,
+}
+
+impl OwnedRecord {
+    pub fn borrowed_headers(&self) -> Vec<(&[u8], Option<&[u8]>)> {
+        self.headers
+            .iter()
+            .map(|(key, value)| (key.as_slice(), value.as_deref()))
+            .collect()
+    }
+}
+
+pub fn owned(record: &Record<'_>) -> OwnedRecord {
+    OwnedRecord {
+        timestamp: record.timestamp.get(),
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.map(<[u8]>::to_vec),
+        headers: record
+            .headers
+            .iter()
+            .map(|header| (header.key.to_vec(), header.value.map(<[u8]>::to_vec)))
+            .collect(),
+    }
+}
+
+pub fn append_all(builder: &mut BatchBuilder, records: &[OwnedRecord]) {
+    for record in records {
+        builder
+            .append(
+                TimestampMs::new(record.timestamp),
+                record.key.as_deref(),
+                record.value.as_deref(),
+                &record.borrowed_headers(),
+            )
+            .unwrap();
+    }
+}
+
+fn any_bytes(size_max: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        vec(any::<u8>(), 0..size_max),
+        // Something that compresses.
+        (any::<u8>(), 0..size_max).prop_map(|(byte, size)| vec![byte; size]),
+    ]
+}
+
+pub fn any_record() -> impl Strategy<Value = OwnedRecord> {
+    (
+        // -1 is "no timestamp"; the rest stays where differences cannot overflow.
+        prop_oneof![
+            Just(-1),
+            0..=i64::MAX / 4,
+            1_700_000_000_000..1_700_000_100_000_i64
+        ],
+        option::of(any_bytes(40)),
+        option::of(any_bytes(400)),
+        // Few distinct keys, so that duplicates are common.
+        vec(
+            (
+                prop_oneof![Just(b"k".to_vec()), any_bytes(6)],
+                option::of(any_bytes(12)),
+            ),
+            0..4,
+        ),
+    )
+        .prop_map(|(timestamp, key, value, headers)| OwnedRecord {
+            timestamp,
+            key,
+            value,
+            headers,
+        })
+}
+
+pub fn any_records(count_max: usize) -> impl Strategy<Value = Vec<OwnedRecord>> {
+    vec(any_record(), 1..=count_max)
+}
