@@ -1,0 +1,18 @@
+//! Corelane's load generator: offers load to any Kafka-compatible broker, measures it without coordinated omission,
+//! and verifies that everything acknowledged comes back once, whole and in order.
+//!
+//! # Map
+//! - [`cli`]: the command line and the checked plan made of it (pure).
+//! - [`load`]: schedule, payload, batches, assignment (pure).
+//! - [`verify`]: the books of what was acknowledged and seen (pure).
+//! - [`report`]: histograms, counts, summary, table, progress.
+//! - [`runtime`]: the load cores and their tasks.
+//! - [`clock`]: the run's monotonic clock.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod clock;
+pub mod load;
+pub mod report;
+pub mod runtime;
+pub mod verify;

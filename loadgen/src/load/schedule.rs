@@ -1,0 +1,274 @@
+//! When each batch is due, and what a producer does next.
+//!
+//! Open loop: batches are due on an absolute schedule that does not care how the server is doing. A batch that
+//! goes out late keeps the time at which it was meant to go, and its latency counts from there, so a stall of
+//! the server shows in every batch that should have been sent during it, not only in the one that hit it.
+//! Closed loop: a batch is due whenever the in-flight window has room, so a slow server is offered less; its
+//! latencies are those of a system that is allowed to slow down its own load, and the report says so.
+//!
+//! The records of one batch are due together: the batch is the unit of the schedule.
+//!
+//! Invariants: intended times never fall; every batch due before the end is either sent or counted as unsent.
+
+/// The arrival process of one stream of batches: offsets in nanoseconds from the run's start, ascending.
+///
+/// Only a constant rate so far; Poisson, ramp and burst arrivals are further variants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrivals {
+    /// Evenly spaced.
+    Constant {
+        /// When the first batch is due.
+        phase_ns: u64,
+        /// The distance between two batches in nanoseconds, as a fixed-point number with 32 fractional bits, so
+        /// that rates that do not divide a second do not drift.
+        interval_fixed: u128,
+    },
+}
+
+const FRACTION_BITS: u32 = 32;
+
+impl Arrivals {
+    /// `batches_per_second` evenly spaced batches; the first is due `phase` of an interval (0 to 1) after the start,
+    /// so that many streams do not all fire at once.
+    pub fn constant(batches_per_second: f64, phase: f64) -> Self {
+        let interval_ns = 1e9 / batches_per_second;
+        Self::Constant {
+            phase_ns: (interval_ns * phase.clamp(0.0, 1.0)) as u64,
+            interval_fixed: (interval_ns * f64::from(2u32).powi(FRACTION_BITS as i32)) as u128,
+        }
+    }
+
+    /// When the batch number `index` is due, from the run's start.
+    pub fn due_ns(&self, index: u64) -> u64 {
+        match *self {
+            Self::Constant {
+                phase_ns,
+                interval_fixed,
+            } => phase_ns
+                .saturating_add(((u128::from(index) * interval_fixed) >> FRACTION_BITS) as u64),
+        }
+    }
+}
+
+/// How a stream of batches is paced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pace {
+    /// On an absolute schedule.
+    Open(Arrivals),
+    /// As fast as the in-flight window allows.
+    Closed,
+}
+
+/// What the producer does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Send one batch, whose latency counts from `intended_ns`.
+    Send {
+        /// The time its records carry.
+        intended_ns: u64,
+        /// The in-flight window was full at some time after the batch was due: lateness is then not the generator's.
+        held_back: bool,
+    },
+    /// Nothing is due before this time.
+    Wait {
+        /// When the next batch is due.
+        until_ns: u64,
+    },
+    /// A batch is due, but the in-flight window is full.
+    Blocked,
+    /// The run is over for this stream.
+    Done,
+}
+
+/// The pure state of one stream's pacing.
+#[derive(Debug, Clone)]
+pub struct Pacer {
+    pace: Pace,
+    start_ns: u64,
+    end_ns: u64,
+    index: u64,
+    held_back: bool,
+}
+
+impl Pacer {
+    /// A stream that sends from `start_ns` until `end_ns` (exclusive).
+    pub fn new(pace: Pace, start_ns: u64, end_ns: u64) -> Self {
+        Self {
+            pace,
+            start_ns,
+            end_ns,
+            index: 0,
+            held_back: false,
+        }
+    }
+
+    /// Decides what to do now. After [`Step::Send`] the batch counts as sent.
+    ///
+    /// | loop   | now      | next due  | window | step               |
+    /// |--------|----------|-----------|--------|--------------------|
+    /// | either | >= end   | any       | any    | Done               |
+    /// | open   | < end    | >= end    | any    | Done               |
+    /// | open   | < due    | < end     | any    | Wait until due     |
+    /// | open   | >= due   | < end     | full   | Blocked            |
+    /// | open   | >= due   | < end     | room   | Send, intended due |
+    /// | closed | < start  |           | any    | Wait until start   |
+    /// | closed | < end    |           | full   | Blocked            |
+    /// | closed | < end    |           | room   | Send, intended now |
+    pub fn step(&mut self, now_ns: u64, window_has_room: bool) -> Step {
+        if now_ns >= self.end_ns {
+            return Step::Done;
+        }
+        let intended_ns = match &self.pace {
+            Pace::Open(arrivals) => {
+                let due_ns = self.start_ns.saturating_add(arrivals.due_ns(self.index));
+                if due_ns >= self.end_ns {
+                    return Step::Done;
+                }
+                due_ns
+            }
+            Pace::Closed => now_ns.max(self.start_ns),
+        };
+        if now_ns < intended_ns {
+            return Step::Wait {
+                until_ns: intended_ns,
+            };
+        }
+        if !window_has_room {
+            self.held_back = true;
+            return Step::Blocked;
+        }
+        self.index += 1;
+        let held_back = std::mem::take(&mut self.held_back);
+        Step::Send {
+            intended_ns,
+            held_back,
+        }
+    }
+
+    /// The batch that [`Step::Send`] gave out last did not go out after all: it is due again. Without this a batch
+    /// whose connection broke before it was written would be neither sent nor unsent.
+    pub fn give_back(&mut self) {
+        self.index = self.index.saturating_sub(1);
+    }
+
+    /// Batches sent so far.
+    pub fn sent(&self) -> u64 {
+        self.index
+    }
+
+    /// The intended times of the batches that were due before the end and never sent. Empty in a closed loop.
+    pub fn unsent(&self) -> impl Iterator<Item = u64> + '_ {
+        let arrivals = match &self.pace {
+            Pace::Open(arrivals) => Some(arrivals),
+            Pace::Closed => None,
+        };
+        (self.index..)
+            .map_while(move |index| Some(self.start_ns.saturating_add(arrivals?.due_ns(index))))
+            .take_while(|due_ns| *due_ns < self.end_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SECOND_NS;
+
+    #[test]
+    fn a_constant_rate_does_not_drift() {
+        // 3 batches a second do not divide a second: after 3 million batches the schedule is still on the million seconds.
+        let arrivals = Arrivals::constant(3.0, 0.0);
+        let due_ns = arrivals.due_ns(3_000_000);
+        assert!(due_ns.abs_diff(1_000_000 * SECOND_NS) <= 1_000, "{due_ns}");
+    }
+
+    #[test]
+    fn the_phase_shifts_the_first_batch() {
+        let arrivals = Arrivals::constant(1000.0, 0.25);
+        assert_eq!(arrivals.due_ns(0), 250_000);
+        assert_eq!(arrivals.due_ns(1), 1_250_000);
+    }
+
+    #[test]
+    fn an_open_loop_sends_when_due_and_remembers_the_intended_time() {
+        let mut pacer = Pacer::new(
+            Pace::Open(Arrivals::constant(1000.0, 0.0)),
+            1_000,
+            1_000 + 3_000_000,
+        );
+        assert_eq!(pacer.step(0, true), Step::Wait { until_ns: 1_000 });
+        assert_eq!(
+            pacer.step(1_000, true),
+            Step::Send {
+                intended_ns: 1_000,
+                held_back: false
+            }
+        );
+        assert_eq!(
+            pacer.step(1_000, true),
+            Step::Wait {
+                until_ns: 1_001_000
+            }
+        );
+        assert_eq!(pacer.step(1_500_000, false), Step::Blocked);
+        assert_eq!(
+            pacer.step(2_500_000, true),
+            Step::Send {
+                intended_ns: 1_001_000,
+                held_back: true
+            }
+        );
+        assert_eq!(
+            pacer.step(2_500_000, true),
+            Step::Send {
+                intended_ns: 2_001_000,
+                held_back: false
+            }
+        );
+        assert_eq!(pacer.step(2_600_000, true), Step::Done);
+        assert_eq!(pacer.unsent().count(), 0);
+    }
+
+    #[test]
+    fn what_was_due_and_never_sent_is_counted() {
+        let mut pacer = Pacer::new(Pace::Open(Arrivals::constant(1000.0, 0.0)), 0, 10_000_000);
+        assert!(matches!(pacer.step(0, true), Step::Send { .. }));
+        assert_eq!(pacer.step(5_000_000, false), Step::Blocked);
+        assert_eq!(pacer.step(10_000_000, true), Step::Done);
+        assert_eq!(
+            pacer.unsent().collect::<Vec<_>>(),
+            (1..10).map(|n| n * 1_000_000).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_batch_given_back_is_due_again() {
+        let mut pacer = Pacer::new(Pace::Open(Arrivals::constant(1000.0, 0.0)), 0, 10_000_000);
+        let first = pacer.step(0, true);
+        pacer.give_back();
+        assert_eq!(pacer.step(0, true), first);
+        assert_eq!(pacer.sent(), 1);
+    }
+
+    #[test]
+    fn a_closed_loop_follows_the_window() {
+        let mut pacer = Pacer::new(Pace::Closed, 10, 100);
+        assert_eq!(pacer.step(5, true), Step::Wait { until_ns: 10 });
+        assert_eq!(
+            pacer.step(20, true),
+            Step::Send {
+                intended_ns: 20,
+                held_back: false
+            }
+        );
+        assert_eq!(pacer.step(21, false), Step::Blocked);
+        assert_eq!(
+            pacer.step(99, true),
+            Step::Send {
+                intended_ns: 99,
+                held_back: true
+            }
+        );
+        assert_eq!(pacer.step(100, true), Step::Done);
+        assert_eq!(pacer.unsent().count(), 0);
+    }
+}
