@@ -1,0 +1,21 @@
+//! Which APIs this server speaks, in which versions, and how their headers look.
+//!
+//! The one table behind ApiVersions, request dispatch and the client. Pure; constant for the life of the process.
+
+mod header;
+mod message;
+mod table;
+mod versions;
+
+pub use header::{HeaderError, RequestHeader, put_request_header};
+pub use message::{
+    CONTROL_LIMITS, ControlLimits, control_limits, decode_request, encode_response,
+    flexible_response_header,
+};
+pub use table::{
+    API_VERSIONS, CREATE_PARTITIONS, CREATE_TOPICS, DELETE_RECORDS, DELETE_TOPICS,
+    DESCRIBE_CLUSTER, DESCRIBE_CONFIGS, DESCRIBE_TOPIC_PARTITIONS, FETCH, FIND_COORDINATOR,
+    INCREMENTAL_ALTER_CONFIGS, INIT_PRODUCER_ID, LIST_OFFSETS, METADATA, OFFSET_FOR_LEADER_EPOCH,
+    PRODUCE, PRODUCE_VERSION_SERVED_MIN, SupportedApi, supported_api, supported_apis,
+};
+pub use versions::{ApiVersionsError, Feature, FeatureLevel, ServerFeatures, answer_api_versions};
