@@ -20,8 +20,11 @@
 
 pub mod checksum;
 pub mod commit_block;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 pub mod kafka;
+pub mod native;
 
 pub use commit_block::{COMMIT_BLOCK_HEADER_BYTES, CommitBlockError, CommitBlockHeader};
 pub use ids::{

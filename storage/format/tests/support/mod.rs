@@ -9,18 +9,18 @@ use proptest::option;
 use proptest::prelude::*;
 
 /// A header's key and value.
-pub type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
+pub(crate) type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedRecord {
-    pub timestamp: i64,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<OwnedHeader>,
+pub(crate) struct OwnedRecord {
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<OwnedHeader>,
 }
 
 impl OwnedRecord {
-    pub fn borrowed_headers(&self) -> Vec<(&[u8], Option<&[u8]>)> {
+    pub(crate) fn borrowed_headers(&self) -> Vec<(&[u8], Option<&[u8]>)> {
         self.headers
             .iter()
             .map(|(key, value)| (key.as_slice(), value.as_deref()))
@@ -28,7 +28,7 @@ impl OwnedRecord {
     }
 }
 
-pub fn owned(record: &Record<'_>) -> OwnedRecord {
+pub(crate) fn owned(record: &Record<'_>) -> OwnedRecord {
     OwnedRecord {
         timestamp: record.timestamp.get(),
         key: record.key.map(<[u8]>::to_vec),
@@ -41,7 +41,7 @@ pub fn owned(record: &Record<'_>) -> OwnedRecord {
     }
 }
 
-pub fn append_all(builder: &mut BatchBuilder, records: &[OwnedRecord]) {
+pub(crate) fn append_all(builder: &mut BatchBuilder, records: &[OwnedRecord]) {
     for record in records {
         builder
             .append(
@@ -62,7 +62,7 @@ fn any_bytes(size_max: usize) -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-pub fn any_record() -> impl Strategy<Value = OwnedRecord> {
+pub(crate) fn any_record() -> impl Strategy<Value = OwnedRecord> {
     (
         // -1 is "no timestamp"; the rest stays where differences cannot overflow.
         prop_oneof![
@@ -89,6 +89,6 @@ pub fn any_record() -> impl Strategy<Value = OwnedRecord> {
         })
 }
 
-pub fn any_records(count_max: usize) -> impl Strategy<Value = Vec<OwnedRecord>> {
+pub(crate) fn any_records(count_max: usize) -> impl Strategy<Value = Vec<OwnedRecord>> {
     vec(any_record(), 1..=count_max)
 }
