@@ -92,3 +92,47 @@ pub(crate) fn any_record() -> impl Strategy<Value = OwnedRecord> {
 pub(crate) fn any_records(count_max: usize) -> impl Strategy<Value = Vec<OwnedRecord>> {
     vec(any_record(), 1..=count_max)
 }
+
+/// The bytes of a hexadecimal text.
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|character| !character.is_whitespace())
+        .map(|character| character.to_digit(16).unwrap() as u8)
+        .collect();
+    digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
+}
+
+/// What the fixtures' large values are made of: something that compresses well, but not too well.
+pub(crate) fn pattern(size_bytes: usize) -> Vec<u8> {
+    (0..size_bytes)
+        .map(|index| (index / 997 % 251) as u8)
+        .collect()
+}
+
+/// A small batch of three records, uncompressed.
+pub(crate) fn small_batch() -> Vec<u8> {
+    let mut builder = BatchBuilder::new();
+    for index in 0..3 {
+        builder
+            .append(
+                TimestampMs::new(1000 + index),
+                Some(b"key"),
+                Some(b"value"),
+                &[(b"h", None)],
+            )
+            .unwrap();
+    }
+    let mut bytes = Vec::new();
+    builder.finish_into(&mut bytes).unwrap();
+    bytes
+}
+
+/// Writes the right CRC into a batch that a test has changed.
+pub(crate) fn repair_crc(batch: &mut [u8]) {
+    let crc = corelane_format::checksum::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+}
