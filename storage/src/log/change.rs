@@ -1,0 +1,387 @@
+//! Changes of a log's extent: deleting records, retention, truncation, closing.
+//!
+//! One change at a time. Each orders its steps so that a crash leaves a shorter or a longer log, never one with a hole:
+//! segments go from the front oldest first, from the back newest first, and a new last segment is durable before the old
+//! one goes.
+
+use std::io;
+use std::rc::Rc;
+
+use corelane_format::kafka::{SplitBatch, split_first_batch};
+use corelane_format::{Offset, TimestampMs};
+
+use super::{Carry, PartitionLog, Segment};
+use crate::disk::{Disk, DiskFile, page_ceil, replace_file_durably};
+use crate::error::{ChangeError, FenceReason, LogFenced};
+use crate::names::{LOG_START, sidecar_path};
+use crate::retention::{RetentionLimits, SegmentFacts, expired_segments, is_too_old};
+use crate::sidecar::{Sidecar, encode_log_start};
+
+impl<D: Disk> PartitionLog<D> {
+    fn io(&self, operation: &'static str) -> impl Fn(io::Error) -> ChangeError + use<D> {
+        let log_id = self.log_id();
+        move |error| ChangeError::Io {
+            log_id,
+            operation,
+            error: Rc::new(error),
+        }
+    }
+
+    fn check_not_fenced(&self) -> Result<(), LogFenced> {
+        self.fenced().map_or(Ok(()), Err)
+    }
+
+    /// Makes `to` the first offset that can be read (`DeleteRecords`); durable on return. Segments wholly below it are
+    /// deleted, except the last. At most the readable offset; below the log start nothing changes.
+    pub async fn advance_log_start(&self, to: Offset) -> Result<(), ChangeError> {
+        let _guard = self.changing.lock().await;
+        self.check_not_fenced()?;
+        {
+            let state = self.state.borrow();
+            let (log_start, end) = (state.offsets.log_start(), state.offsets.readable());
+            if to > end || to < Offset::ZERO {
+                return Err(ChangeError::OutOfRange {
+                    requested: to,
+                    log_start,
+                    end,
+                });
+            }
+            if to <= log_start {
+                return Ok(());
+            }
+        }
+        // On topics that are readable before their flush: a log start above the durable end would lose its meaning.
+        self.wait_flushed(to).await?;
+        let content = encode_log_start(self.log_id(), to);
+        replace_file_durably(&self.lane.disk, &self.directory().join(LOG_START), &content)
+            .await
+            .map_err(self.io("write log start"))?;
+        self.state.borrow_mut().offsets.advance_start(to);
+        let below = {
+            let state = self.state.borrow();
+            expired_segments(
+                &facts(&state.segments),
+                to,
+                TimestampMs::NONE,
+                &RetentionLimits::default(),
+            )
+        };
+        self.delete_front(below).await?;
+        Ok(())
+    }
+
+    /// Deletes what the topic's retention lets go; returns how many segments went. When everything has expired, a new
+    /// last segment is begun first, so that offsets go on.
+    pub async fn apply_retention(&self, now: TimestampMs) -> Result<usize, ChangeError> {
+        let _guard = self.changing.lock().await;
+        self.check_not_fenced()?;
+        let (limits, all_too_old, end) = {
+            let mut state = self.state.borrow_mut();
+            state.producers.expire(now);
+            let limits = RetentionLimits {
+                retention_ms: state.config.retention_ms,
+                retention_bytes: state.config.retention_bytes,
+            };
+            let facts = facts(&state.segments);
+            let all = facts
+                .iter()
+                .all(|segment| is_too_old(segment, now, &limits))
+                && !facts.is_empty();
+            (limits, all, state.offsets.log_end())
+        };
+        if all_too_old {
+            self.wait_flushed(end).await?;
+            let begun = {
+                let mut state = self.state.borrow_mut();
+                // An append that came meanwhile has made the segment young again.
+                let quiet = state.offsets.log_end() == end
+                    && state.open.is_none()
+                    && state.in_flight.is_empty();
+                if quiet {
+                    self.begin_segment(&mut state);
+                }
+                quiet
+            };
+            if begun {
+                self.create_last_segment().await?;
+            }
+        }
+        let expired = {
+            let state = self.state.borrow();
+            expired_segments(
+                &facts(&state.segments),
+                state.offsets.log_start(),
+                now,
+                &limits,
+            )
+        };
+        self.delete_front(expired).await?;
+        Ok(expired)
+    }
+
+    async fn create_last_segment(&self) -> Result<(), ChangeError> {
+        let last = {
+            let state = self.state.borrow();
+            state
+                .segments
+                .last()
+                .map(|segment| (segment.file.clone(), segment.meta.header))
+        };
+        let Some((file, header)) = last else {
+            return Ok(());
+        };
+        let _guard = file.creating.lock().await;
+        if !file.exists.get() {
+            self.create_segment(&file, header)
+                .await
+                .map_err(|(operation, error)| self.io(operation)(error))?;
+        }
+        Ok(())
+    }
+
+    async fn delete_front(&self, count: usize) -> Result<(), ChangeError> {
+        if count == 0 {
+            return Ok(());
+        }
+        let gone: Vec<Segment<D>> = {
+            let mut state = self.state.borrow_mut();
+            let count = count.min(state.segments.len().saturating_sub(1));
+            let gone: Vec<_> = state.segments.drain(..count).collect();
+            if let Some(first) = state
+                .segments
+                .first()
+                .map(|segment| segment.meta.base_offset())
+            {
+                // Only what is flushed is ever deleted from the front.
+                let first = first.min(state.offsets.flushed());
+                state.offsets.advance_start(first);
+            }
+            gone
+        };
+        for segment in &gone {
+            self.delete_segment(segment).await?;
+        }
+        self.lane
+            .disk
+            .sync_directory(self.directory())
+            .await
+            .map_err(self.io("sync log directory"))?;
+        self.lane.space.notify();
+        Ok(())
+    }
+
+    async fn delete_segment(&self, segment: &Segment<D>) -> Result<(), ChangeError> {
+        self.delete_sidecar(segment.meta.base_offset()).await?;
+        match self.lane.disk.delete(&segment.file.path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.io("delete segment")(error))
+            }
+            _ => {
+                self.lane.count(|metrics| metrics.segments_deleted += 1);
+                Ok(())
+            }
+        }
+    }
+
+    async fn delete_sidecar(&self, base: Offset) -> Result<(), ChangeError> {
+        match self
+            .lane
+            .disk
+            .delete(&sidecar_path(self.directory(), base))
+            .await
+        {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.io("delete index")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts the log: the batch that holds `to` and everything after it are gone, durably on return. For logs that follow
+    /// another; appends are refused meanwhile. Consumers may have seen what goes: the caller answers for that.
+    pub async fn truncate(&self, to: Offset) -> Result<(), ChangeError> {
+        let _guard = self.changing.lock().await;
+        self.check_not_fenced()?;
+        let end = {
+            let mut state = self.state.borrow_mut();
+            let (log_start, end) = (state.offsets.log_start(), state.offsets.log_end());
+            if to < log_start || to > end {
+                return Err(ChangeError::OutOfRange {
+                    requested: to,
+                    log_start,
+                    end,
+                });
+            }
+            if to == end {
+                return Ok(());
+            }
+            state.frozen = true;
+            end
+        };
+        self.mark_dirty();
+        let result = self.truncate_frozen(to, end).await;
+        self.state.borrow_mut().frozen = false;
+        result
+    }
+
+    async fn truncate_frozen(&self, to: Offset, end: Offset) -> Result<(), ChangeError> {
+        self.wait_flushed(end).await?;
+        // Whole batches only, as Kafka cuts.
+        let read = self.read(to, end, 1, true).await?;
+        let cut = match read
+            .slices
+            .first()
+            .map(|slice| split_first_batch(slice.as_ref()))
+        {
+            Some(Ok(SplitBatch::Whole { batch, .. })) => batch.header().base_offset.min(to),
+            _ => to,
+        };
+        let gone: Vec<Segment<D>> = {
+            let mut state = self.state.borrow_mut();
+            // What cannot be read any more must be out of reach before the first byte of it goes.
+            let log_start = state.offsets.log_start();
+            state.offsets.truncate(cut.max(log_start));
+            state.producers.truncate(cut);
+            state.tail.clear();
+            state.regions.clear();
+            state.carry = Carry::None;
+            let keep = state
+                .segments
+                .partition_point(|segment| segment.meta.base_offset() < cut);
+            let gone = state.segments.drain(keep..).collect();
+            if let Some(last) = state.segments.last_mut() {
+                last.meta.cut(cut);
+                last.closed = true;
+            }
+            gone
+        };
+        for segment in gone.iter().rev() {
+            self.delete_segment(segment).await?;
+        }
+        let base = self
+            .state
+            .borrow()
+            .segments
+            .last()
+            .map(|last| last.meta.base_offset());
+        if let Some(base) = base {
+            self.delete_sidecar(base).await?;
+        }
+        self.begin_segment(&mut self.state.borrow_mut());
+        // The new segment's base is what bounds the old one: with its name the cut is durable.
+        self.create_last_segment().await
+    }
+
+    /// Writes a sealed segment's sidecar. Derived data: a failure costs a scan at the next start and nothing else.
+    pub(crate) async fn write_sidecar(&self, generation: u64) {
+        let encoded = {
+            let mut state = self.state.borrow_mut();
+            let Some(segment) = state.segment_of(generation) else {
+                return;
+            };
+            let Some(producers) = segment.sealed_producers.take() else {
+                return;
+            };
+            (
+                segment.meta.base_offset(),
+                Sidecar::encode(&segment.meta, &producers),
+            )
+        };
+        let (base, content) = encoded;
+        let path = sidecar_path(self.directory(), base);
+        if let Err(error) = replace_file_durably(&self.lane.disk, &path, &content).await {
+            tracing::warn!(log_id = %self.log_id(), path = %path.display(), %error, "index was not saved");
+        }
+    }
+
+    /// Flushes everything, leaves the marker of a clean shutdown, and takes no more appends. Waiters of what is flushed
+    /// are answered, others cannot be left.
+    pub(crate) async fn close(&self) -> Result<(), ChangeError> {
+        let _guard = self.changing.lock().await;
+        self.check_not_fenced()?;
+        let (end, stuck) = {
+            let mut state = self.state.borrow_mut();
+            state.frozen = true;
+            (state.offsets.log_end(), state.no_space)
+        };
+        if stuck {
+            self.fail("close", io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        self.mark_dirty();
+        self.wait_flushed(end).await?;
+        let result = self.leave_marker().await;
+        self.fence(FenceReason::Closed);
+        for segment in &self.state.borrow().segments {
+            *segment.file.handle.borrow_mut() = None;
+        }
+        result
+    }
+
+    async fn leave_marker(&self) -> Result<(), ChangeError> {
+        let last = {
+            let mut state = self.state.borrow_mut();
+            let producers = state.producers.clone();
+            state
+                .segments
+                .last_mut()
+                .filter(|segment| segment.file.exists.get())
+                .map(|segment| {
+                    segment.sealed_producers = Some(producers);
+                    (
+                        segment.file.clone(),
+                        segment.meta.header.generation,
+                        page_ceil(segment.meta.end_position),
+                        segment.closed,
+                    )
+                })
+        };
+        let Some((file, generation, end, closed)) = last else {
+            return Ok(());
+        };
+        // Zeros on their way would land behind the new end.
+        loop {
+            let progress = self.progress.wait();
+            let quiet = self
+                .state
+                .borrow_mut()
+                .segment_of(generation)
+                .is_none_or(|segment| {
+                    !segment.prewrite.conflicts(0, u64::MAX) && !segment.file.reserving.get()
+                });
+            if quiet {
+                break;
+            }
+            progress.await;
+        }
+        // Unused space goes back, so that the next start has little to look at. What is torn or damaged stays as it is.
+        if !closed && end < file.reserved_bytes.get() {
+            let handle = file
+                .open(&self.lane.disk)
+                .await
+                .map_err(self.io("open segment"))?;
+            handle
+                .truncate(end)
+                .await
+                .map_err(self.io("release space"))?;
+            handle.flush().await.map_err(self.io("flush segment"))?;
+            file.reserved_bytes.set(end);
+        }
+        self.write_sidecar(generation).await;
+        Ok(())
+    }
+}
+
+fn facts<D: Disk>(segments: &[Segment<D>]) -> Vec<SegmentFacts> {
+    segments
+        .iter()
+        .map(|segment| SegmentFacts {
+            end_offset: segment.meta.end_offset,
+            size_bytes: segment.meta.end_position,
+            max_timestamp: segment
+                .meta
+                .max_timestamp
+                .filter(|_| segment.meta.gaps.is_empty())
+                .map(|(timestamp, _)| timestamp),
+        })
+        .collect()
+}

@@ -1,0 +1,415 @@
+//! Writing commits: who may start, what must be in place first, what their end means.
+//!
+//! - Small commits: one in flight for a log, so that the next one gathers what arrives meanwhile. Full ones overlap, up
+//!   to `commits_in_flight_max`.
+//! - A commit into a new segment starts only when every earlier commit is durable.
+//! - The flushed offset advances over the gapless prefix of finished commits, and waiters are woken in order.
+//! - A failed or short write fences the log at once: nothing is retried. Running out of space while *reserving* is
+//!   different, since nothing was written: the commit waits for room and the log refuses appends meanwhile.
+
+use std::io;
+use std::rc::Rc;
+use std::task::Waker;
+
+use corelane_format::{FilePosition, TimestampMs};
+
+use super::{InFlight, LogState, PartitionLog, SegmentFile};
+use crate::chunk::Chunk;
+use crate::disk::{
+    Disk, DiskFile, PAGE_BYTES, make_directories_durably, short_write, sync_parent, write_padded,
+};
+use crate::error::FenceReason;
+use crate::lane::CommitRoute;
+use crate::lane::cache::Piece;
+use crate::lane::task_set::LaneTask;
+use crate::names::temporary_path;
+use crate::reserve::{reserve_ahead, reserve_target};
+use crate::segment_header::SegmentHeader;
+
+type StepResult<T> = Result<T, (&'static str, io::Error)>;
+
+fn step(operation: &'static str) -> impl FnOnce(io::Error) -> (&'static str, io::Error) {
+    move |error| (operation, error)
+}
+
+impl<D: Disk> LogState<D> {
+    /// The next commit that may start now, if any; it counts as in flight from here on.
+    fn next_commit(&mut self, commits_in_flight_max: usize) -> Option<Rc<Chunk<D::Buffer>>> {
+        if self.fenced.is_some() || self.in_flight.len() >= commits_in_flight_max {
+            return None;
+        }
+        if self.sealed.is_empty() && self.in_flight.is_empty() {
+            self.seal_open(false);
+        }
+        let next = self.sealed.front()?;
+        if let Some(last) = self.in_flight.back() {
+            let same_segment = last.chunk.segment.generation == next.segment.generation;
+            if !next.is_full || !same_segment {
+                return None;
+            }
+        }
+        let chunk = self.sealed.pop_front()?;
+        self.in_flight.push_back(InFlight {
+            chunk: chunk.clone(),
+            done: false,
+        });
+        Some(chunk)
+    }
+}
+
+impl<D: Disk> PartitionLog<D> {
+    /// Starts a commit if one may start: for the flusher.
+    pub(crate) fn start_commit(self: &Rc<Self>) -> Option<LaneTask> {
+        let chunk = self
+            .state
+            .borrow_mut()
+            .next_commit(self.lane.config.commits_in_flight_max)?;
+        self.lane.write_started();
+        let log = self.clone();
+        match CommitRoute::of(chunk.data_bytes) {
+            CommitRoute::Segment => Some(Box::pin(async move { log.commit(chunk).await })),
+        }
+    }
+
+    async fn commit(self: Rc<Self>, chunk: Rc<Chunk<D::Buffer>>) {
+        let result = self.write_chunk(&chunk).await;
+        self.lane.write_finished();
+        match result {
+            Ok(()) => self.committed(&chunk),
+            Err((operation, error)) => self.fail(operation, error),
+        }
+    }
+
+    pub(crate) fn fail(&self, operation: &'static str, error: io::Error) {
+        tracing::error!(log_id = %self.log_id(), operation, %error, "log fenced: no more writes until it is reopened");
+        self.lane.count(|metrics| metrics.failures += 1);
+        self.fence(FenceReason::Io {
+            operation,
+            error: Rc::new(error),
+        });
+    }
+
+    async fn write_chunk(&self, chunk: &Chunk<D::Buffer>) -> StepResult<()> {
+        let segment_file = {
+            let mut state = self.state.borrow_mut();
+            let segment = state.segment_of(chunk.segment.generation);
+            segment.map(|segment| segment.file.clone())
+        };
+        let Some(segment_file) = segment_file else {
+            return Err(("find segment", io::Error::from(io::ErrorKind::NotFound)));
+        };
+        let file = self.writable_file(&segment_file, chunk.segment).await?;
+        self.ensure_reserved(&segment_file, &file, chunk.write_end())
+            .await?;
+        loop {
+            let progress = self.progress.wait();
+            let conflicts = {
+                let mut state = self.state.borrow_mut();
+                state
+                    .segment_of(chunk.segment.generation)
+                    .is_some_and(|segment| {
+                        segment
+                            .prewrite
+                            .conflicts(chunk.write_position(), chunk.write_end())
+                    })
+            };
+            if !conflicts {
+                break;
+            }
+            progress.await;
+        }
+        let position = FilePosition::new(chunk.write_position());
+        let written = file
+            .write_at(chunk.buffer.clone(), position)
+            .await
+            .map_err(step("write"))?;
+        if written != chunk.write_bytes() {
+            return Err(("write", short_write(written, chunk.write_bytes())));
+        }
+        Ok(())
+    }
+
+    /// The end of a commit: the flushed offset moves over everything that is now gapless.
+    fn committed(&self, chunk: &Rc<Chunk<D::Buffer>>) {
+        let mut woken: Vec<Waker> = Vec::new();
+        let mut flushed_chunks = Vec::new();
+        let mut released = 0;
+        {
+            let mut state = self.state.borrow_mut();
+            if let Some(entry) = state
+                .in_flight
+                .iter_mut()
+                .find(|entry| Rc::ptr_eq(&entry.chunk, chunk))
+            {
+                entry.done = true;
+            }
+            let fenced = state.fenced.is_some();
+            let before = state.offsets.readable();
+            while state.in_flight.front().is_some_and(|entry| entry.done) {
+                let Some(entry) = state.in_flight.pop_front() else {
+                    break;
+                };
+                // A fenced log acknowledges nothing more, even where a late write succeeded.
+                if fenced {
+                    continue;
+                }
+                entry.chunk.flushed.set(true);
+                let end = entry.chunk.end_offset();
+                state.offsets.flush(end);
+                released += entry.chunk.data_bytes;
+                flushed_chunks.push(entry.chunk);
+            }
+            if !fenced {
+                state.unflushed_bytes -= released;
+                let generation = chunk.segment.generation;
+                let (size, end) = (chunk.write_bytes() as u64, chunk.write_end());
+                if let Some(segment) = state.segment_of(generation) {
+                    segment.prewrite.committed(size, end);
+                }
+                let readable = state.offsets.readable();
+                if readable > before {
+                    state.waiters.reached(readable, &mut woken);
+                }
+            }
+        }
+        self.lane.count(|metrics| {
+            metrics.commits += 1;
+            metrics.commit_bytes += chunk.write_bytes() as u64;
+        });
+        self.lane.sub_unflushed(released);
+        for flushed in flushed_chunks {
+            let piece = Piece::Chunk(flushed.first_offset());
+            let charge = flushed.charge_bytes;
+            drop(flushed);
+            self.lane.tail_cache.insert(self.weak(), piece, charge);
+        }
+        woken.into_iter().for_each(Waker::wake);
+        self.progress.notify();
+        self.look_ahead();
+        let more = {
+            let state = self.state.borrow();
+            state.fenced.is_none() && (state.open.is_some() || !state.sealed.is_empty())
+        };
+        if more {
+            self.mark_dirty();
+        }
+    }
+
+    /// The segment's file, created durably if this is its first commit.
+    async fn writable_file(
+        &self,
+        segment_file: &Rc<SegmentFile<D>>,
+        header: SegmentHeader,
+    ) -> StepResult<Rc<D::File>> {
+        if !segment_file.exists.get() {
+            let _guard = segment_file.creating.lock().await;
+            while !segment_file.exists.get() {
+                match self.create_segment(segment_file, header).await {
+                    Ok(()) => {}
+                    Err((_, error)) if is_no_space(&error) => self.wait_for_space().await?,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        segment_file
+            .open(&self.lane.disk)
+            .await
+            .map_err(step("open segment"))
+    }
+
+    /// Saves the index of the segment before the one that has just been created: it is complete and durable.
+    fn save_sealed_index(&self, created: SegmentHeader) {
+        let sealed = {
+            let state = self.state.borrow();
+            let at = state
+                .segments
+                .partition_point(|segment| segment.meta.base_offset() < created.base_offset);
+            at.checked_sub(1)
+                .map(|before| state.segments[before].meta.header.generation)
+        };
+        if let (Some(generation), Some(log)) = (sealed, self.weak().upgrade()) {
+            self.lane
+                .spawn(Box::pin(async move { log.write_sidecar(generation).await }));
+        }
+    }
+
+    /// Temporary name, reserve, header page, flush, rename, sync the directory.
+    pub(crate) async fn create_segment(
+        &self,
+        segment_file: &SegmentFile<D>,
+        header: SegmentHeader,
+    ) -> StepResult<()> {
+        let disk = &self.lane.disk;
+        let temporary = temporary_path(&segment_file.path);
+        let file = match disk.create(&temporary).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_directories_durably(disk, self.directory())
+                    .await
+                    .map_err(step("make log directory"))?;
+                disk.create(&temporary)
+                    .await
+                    .map_err(step("create segment"))?
+            }
+            Err(error) => return Err(("create segment", error)),
+        };
+        let segment_size_bytes = self.state.borrow().config.segment_size_bytes;
+        let reserved = reserve_target(2 * PAGE_BYTES as u64, segment_size_bytes);
+        file.reserve(reserved)
+            .await
+            .map_err(step("reserve segment"))?;
+        write_padded(disk, &file, &header.encode(), FilePosition::ZERO)
+            .await
+            .map_err(step("write segment header"))?;
+        file.flush().await.map_err(step("flush segment"))?;
+        disk.rename(&temporary, &segment_file.path)
+            .await
+            .map_err(step("name segment"))?;
+        sync_parent(disk, &segment_file.path)
+            .await
+            .map_err(step("sync log directory"))?;
+        segment_file.reserved_bytes.set(reserved);
+        *segment_file.handle.borrow_mut() = Some(Rc::new(file));
+        segment_file.exists.set(true);
+        self.lane.count(|metrics| metrics.segments_created += 1);
+        self.save_sealed_index(header);
+        Ok(())
+    }
+
+    async fn ensure_reserved(
+        &self,
+        segment_file: &SegmentFile<D>,
+        file: &D::File,
+        end: u64,
+    ) -> StepResult<()> {
+        while end > segment_file.reserved_bytes.get() {
+            let segment_size_bytes = self.state.borrow().config.segment_size_bytes;
+            let target = reserve_target(end, segment_size_bytes);
+            match file.reserve(target).await {
+                Ok(()) => {
+                    segment_file
+                        .reserved_bytes
+                        .set(segment_file.reserved_bytes.get().max(target));
+                    self.state.borrow_mut().no_space = false;
+                }
+                Err(error) if is_no_space(&error) => self.wait_for_space().await?,
+                Err(error) => return Err(("reserve segment", error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there may be room again; holds no place among the lane's writes meanwhile.
+    async fn wait_for_space(&self) -> StepResult<()> {
+        let room = self.lane.space.wait();
+        {
+            let mut state = self.state.borrow_mut();
+            if !state.no_space {
+                tracing::warn!(log_id = %self.log_id(), "no space left: appends are refused until there is room");
+            }
+            state.no_space = true;
+            state.space_asked_at = TimestampMs::new(i64::MIN / 2);
+        }
+        self.lane.write_finished();
+        room.await;
+        self.lane.write_started();
+        let mut state = self.state.borrow_mut();
+        // Appends stay refused until the reservation succeeds, but one look is enough for now.
+        if state.fenced.is_some() {
+            return Err(("wait for space", io::Error::from_raw_os_error(libc::ENOSPC)));
+        }
+        state.no_space = false;
+        Ok(())
+    }
+
+    /// What can be prepared in the background for the commits to come: space, and zeros.
+    fn look_ahead(&self) {
+        let Some(itself) = self.weak().upgrade() else {
+            return;
+        };
+        let mut state = self.state.borrow_mut();
+        if state.fenced.is_some() {
+            return;
+        }
+        let segment_size_bytes = state.config.segment_size_bytes;
+        let prewrite = self.lane.config.prewrite;
+        let open_end = state
+            .open
+            .as_ref()
+            .map(crate::chunk::OpenChunk::end_position);
+        let Some(segment) = state.active() else {
+            return;
+        };
+        if !segment.file.exists.get() {
+            return;
+        }
+        let tail = open_end
+            .unwrap_or(segment.meta.end_position)
+            .max(segment.meta.end_position);
+        let reserved = segment.file.reserved_bytes.get();
+        if !segment.file.reserving.get()
+            && let Some(target) = reserve_ahead(tail, reserved, segment_size_bytes)
+        {
+            segment.file.reserving.set(true);
+            let file = segment.file.clone();
+            let log = itself.clone();
+            self.lane.spawn(Box::pin(async move {
+                log.reserve_in_background(file, target).await
+            }));
+        }
+        if prewrite
+            && let Some((start, end)) = segment.prewrite.next(tail, reserved, self.lane.is_busy())
+        {
+            let file = segment.file.clone();
+            let generation = segment.meta.header.generation;
+            self.lane.spawn(Box::pin(async move {
+                itself.prewrite(file, generation, start, end).await
+            }));
+        }
+    }
+
+    async fn reserve_in_background(self: Rc<Self>, segment_file: Rc<SegmentFile<D>>, target: u64) {
+        if let Ok(file) = segment_file.open(&self.lane.disk).await {
+            // No space ahead of time is no failure: the commit that needs it will find out.
+            if file.reserve(target).await.is_ok() {
+                segment_file
+                    .reserved_bytes
+                    .set(segment_file.reserved_bytes.get().max(target));
+            }
+        }
+        segment_file.reserving.set(false);
+    }
+
+    async fn prewrite(
+        self: Rc<Self>,
+        segment_file: Rc<SegmentFile<D>>,
+        generation: u64,
+        start: u64,
+        end: u64,
+    ) {
+        let size = (end - start) as usize;
+        let result = match segment_file.open(&self.lane.disk).await {
+            Ok(file) => {
+                let mut zeros = self.lane.disk.allocate(size);
+                zeros.as_mut().fill(0);
+                file.write_at(Rc::new(zeros), FilePosition::new(start))
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        if let Some(segment) = self.state.borrow_mut().segment_of(generation) {
+            segment.prewrite.finished();
+        }
+        self.lane.count(|metrics| metrics.prewrites += 1);
+        match result {
+            Ok(written) if written == size => {}
+            Ok(written) => self.fail("write zeros", short_write(written, size)),
+            Err(error) => self.fail("write zeros", error),
+        }
+        self.progress.notify();
+    }
+}
+
+fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}

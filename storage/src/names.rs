@@ -1,0 +1,91 @@
+//! The names of a log's files.
+
+use std::path::{Path, PathBuf};
+
+use corelane_format::Offset;
+
+/// Holds the log start offset that `DeleteRecords` set.
+pub(crate) const LOG_START: &str = "log-start";
+
+/// What a name in a log's directory stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFile {
+    Segment(Offset),
+    Sidecar(Offset),
+    LogStart,
+    /// Left behind by a crash before its rename: never part of the log.
+    Temporary,
+    Unknown,
+}
+
+impl LogFile {
+    pub(crate) fn parse(name: &str) -> Self {
+        if name.ends_with(".tmp") {
+            return Self::Temporary;
+        }
+        if name == LOG_START {
+            return Self::LogStart;
+        }
+        let Some((digits, extension)) = name.split_once('.') else {
+            return Self::Unknown;
+        };
+        if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Self::Unknown;
+        }
+        let Ok(base) = digits.parse::<i64>() else {
+            return Self::Unknown;
+        };
+        match extension {
+            "log" => Self::Segment(Offset::new(base)),
+            "index" => Self::Sidecar(Offset::new(base)),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+pub(crate) fn segment_path(directory: &Path, base: Offset) -> PathBuf {
+    directory.join(format!("{:020}.log", base.get()))
+}
+
+pub(crate) fn sidecar_path(directory: &Path, base: Offset) -> PathBuf {
+    directory.join(format!("{:020}.index", base.get()))
+}
+
+pub(crate) fn temporary_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
+}
+
+/// The suffix of a directory whose log was deleted.
+pub(crate) const TRASH_SUFFIX: &str = ".deleted";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart() {
+        for (name, expected) in [
+            (
+                "00000000000000000042.log",
+                LogFile::Segment(Offset::new(42)),
+            ),
+            (
+                "00000000000000000042.index",
+                LogFile::Sidecar(Offset::new(42)),
+            ),
+            ("00000000000000000042.log.tmp", LogFile::Temporary),
+            ("log-start", LogFile::LogStart),
+            ("log-start.tmp", LogFile::Temporary),
+            ("42.log", LogFile::Unknown),
+            ("99999999999999999999.log", LogFile::Unknown),
+            ("0000000000000000004x.log", LogFile::Unknown),
+            ("lost+found", LogFile::Unknown),
+        ] {
+            assert_eq!(LogFile::parse(name), expected, "{name}");
+        }
+        let path = segment_path(Path::new("/d"), Offset::new(7));
+        assert_eq!(path, Path::new("/d/00000000000000000007.log"));
+    }
+}
