@@ -40,7 +40,7 @@ pub enum HeaderError {
 impl<'a> RequestHeader<'a> {
     /// Reads the header at the start of a frame (without its length prefix). Returns it and the body behind it.
     ///
-    /// A version beyond the API's range is no error here: ApiVersions must be answered in any version.
+    /// A version beyond the API's range is no error here: `ApiVersions` must be answered in any version.
     #[inline]
     pub fn parse(frame: &'a [u8]) -> Result<(Self, &'a [u8]), HeaderError> {
         let mut reader = WireReader::new(frame);

@@ -51,7 +51,7 @@ pub fn decode_request<R: KafkaRequest>(body: &[u8], version: i16) -> Result<R, D
     )
 }
 
-/// Whether the response to `R` in `version` has the header with tagged fields. ApiVersions never has.
+/// Whether the response to `R` in `version` has the header with tagged fields. `ApiVersions` never has.
 pub fn flexible_response_header<R: KafkaResponse>(version: i16) -> bool {
     R::API_KEY.value() != API_VERSIONS && R::is_flexible(ApiVersion::new(version))
 }

@@ -1,6 +1,6 @@
 //! Which APIs this server speaks, in which versions, and how their headers look.
 //!
-//! The one table behind ApiVersions, request dispatch and the client. Pure; constant for the life of the process.
+//! The one table behind `ApiVersions`, request dispatch and the client. Pure; constant for the life of the process.
 
 mod header;
 mod message;

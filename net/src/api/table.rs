@@ -67,7 +67,7 @@ apis! {
 }
 
 /// Produce is advertised from version 0, because older librdkafka silently stops compressing otherwise, but only
-/// versions from here on are served; the others are answered UNSUPPORTED_VERSION.
+/// versions from here on are served; the others are answered `UNSUPPORTED_VERSION`.
 pub const PRODUCE_VERSION_SERVED_MIN: i16 = 3;
 
 /// Every API this server answers, ascending by key.

@@ -1,7 +1,7 @@
-//! The answer to ApiVersions, which every client asks first.
+//! The answer to `ApiVersions`, which every client asks first.
 //!
 //! It has rules of its own: it is answered in any version (an unknown one gets a version 0 body that names only
-//! ApiVersions, from which the client learns what to ask), its response header never has tagged fields, and
+//! `ApiVersions`, from which the client learns what to ask), its response header never has tagged fields, and
 //! below version 4 features that start at 0 are left out.
 
 use kafka_wire::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
@@ -56,7 +56,7 @@ impl Default for ServerFeatures<'_> {
     }
 }
 
-/// Why ApiVersions could not be answered.
+/// Why `ApiVersions` could not be answered.
 #[derive(Debug, Error)]
 pub enum ApiVersionsError {
     /// The request's body is malformed.
@@ -67,7 +67,7 @@ pub enum ApiVersionsError {
     Answer(#[from] EncodeError),
 }
 
-/// Answers ApiVersions.
+/// Answers `ApiVersions`.
 pub fn answer_api_versions<S>(
     header: &RequestHeader<'_>,
     body: &[u8],

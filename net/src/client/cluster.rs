@@ -38,7 +38,7 @@ impl ClusterConfig {
 /// A view of a cluster, as good as its last refresh, and the connections made so far.
 pub struct Cluster {
     pub(super) config: ClusterConfig,
-    cluster_id: Option<String>,
+    id: Option<String>,
     controller_id: i32,
     brokers: BTreeMap<i32, Broker>,
     topics: BTreeMap<String, TopicMetadata>,
@@ -52,7 +52,7 @@ impl Cluster {
     pub async fn connect(config: ClusterConfig) -> Result<Self, ClusterError> {
         let mut cluster = Self {
             config,
-            cluster_id: None,
+            id: None,
             controller_id: -1,
             brokers: BTreeMap::new(),
             topics: BTreeMap::new(),
@@ -65,7 +65,7 @@ impl Cluster {
 
     /// The cluster's id.
     pub fn cluster_id(&self) -> Option<&str> {
-        self.cluster_id.as_deref()
+        self.id.as_deref()
     }
 
     /// The broker that names itself the controller, -1 for none.
@@ -125,7 +125,7 @@ impl Cluster {
     }
 
     fn learn(&mut self, metadata: Metadata) {
-        self.cluster_id = metadata.cluster_id;
+        self.id = metadata.cluster_id;
         self.controller_id = metadata.controller_id;
         self.brokers = metadata
             .brokers
@@ -152,7 +152,7 @@ impl Cluster {
             match connection.call(request, timeout).await {
                 Ok(response) => return Ok(response),
                 Err(error) if connection.is_broken() => {
-                    tracing::debug!(%error, "bootstrap connection lost")
+                    tracing::debug!(%error, "bootstrap connection lost");
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -202,7 +202,7 @@ impl Connection {
         self.exchange(
             timeout,
             async |sender| sender.send_request_in(request, version).await,
-            |body, version| Ok(decode(body, version)?),
+            decode,
         )
         .await
     }

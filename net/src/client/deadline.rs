@@ -18,20 +18,17 @@ pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
         if let Poll::Ready(value) = future.as_mut().poll(context) {
             return Poll::Ready(Some(value));
         }
-        match &set {
-            Some((_, when)) => {
-                if Instant::now() >= *when {
-                    return Poll::Ready(None);
-                }
+        if let Some((_, when)) = &set {
+            if Instant::now() >= *when {
+                return Poll::Ready(None);
             }
-            None => {
-                let mut timer = Timer::new(limit);
-                let when = Instant::now() + limit;
-                if Pin::new(&mut timer).poll(context).is_ready() {
-                    return Poll::Ready(None);
-                }
-                set = Some((timer, when));
+        } else {
+            let mut timer = Timer::new(limit);
+            let when = Instant::now() + limit;
+            if Pin::new(&mut timer).poll(context).is_ready() {
+                return Poll::Ready(None);
             }
+            set = Some((timer, when));
         }
         Poll::Pending
     })

@@ -169,7 +169,7 @@ fn read_topic_name(reader: &mut WireReader<'_>, version: i16) -> Result<TopicKey
 fn put_topic_name(out: &mut Vec<u8>, version: i16, topic: TopicRef<'_>) -> Result<(), WireError> {
     match topic {
         TopicRef::Name(name) if !has_topic_ids(version) => {
-            put_string(out, is_flexible(version), name)
+            put_string(out, is_flexible(version), name);
         }
         TopicRef::Id(id) if has_topic_ids(version) => out.put_slice(&id.get()),
         _ => {

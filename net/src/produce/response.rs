@@ -303,7 +303,7 @@ impl ProduceResponse {
         let mut response = Self::default();
         let partitions = &mut response.partitions;
         let tail = visit_response(body, version, |topic, partition| {
-            partitions.push((topic.to_key(), partition))
+            partitions.push((topic.to_key(), partition));
         })?;
         response.throttle_time_ms = tail.throttle_time_ms;
         response.node_endpoints = tail.node_endpoints;

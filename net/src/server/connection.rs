@@ -150,7 +150,14 @@ impl<S: AsRef<[u8]> + 'static> Driver<S> {
     fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<Result<Input, CloseReason>> {
         let mut read_bytes = 0;
         loop {
-            let frame = self.reader.ready_frame_bytes()?;
+            let frame = match self.reader.ready_frame_bytes() {
+                Ok(frame) => frame,
+                Err(error) => {
+                    // What came before it is answered as far as that goes at once.
+                    self.poll_output(context)?;
+                    return Poll::Ready(Err(error.into()));
+                }
+            };
             if let Some(size_bytes) = frame
                 && self.has_room()
             {
@@ -237,13 +244,11 @@ impl<S: AsRef<[u8]> + 'static> Driver<S> {
             idle_ms_max,
             ..
         } = self.limits;
-        match verdict.close_reason(frame_deadline_ms, idle_ms_max) {
-            Some(reason) => Err(reason),
-            None => {
-                self.reader.trim();
-                Ok(())
-            }
+        if let Some(reason) = verdict.close_reason(frame_deadline_ms, idle_ms_max) {
+            return Err(reason);
         }
+        self.reader.trim();
+        Ok(())
     }
 }
 

@@ -115,7 +115,7 @@ impl<'a> WireReader<'a> {
             .map(|length| length as usize))
     }
 
-    fn length(&self, offset: usize, got: i64) -> Result<Option<usize>, WireError> {
+    fn length(offset: usize, got: i64) -> Result<Option<usize>, WireError> {
         match got {
             -1 => Ok(None),
             _ => usize::try_from(got)
@@ -132,7 +132,7 @@ impl<'a> WireReader<'a> {
             self.compact_len()?
         } else {
             let got = i64::from(self.i16()?);
-            self.length(offset, got)?
+            Self::length(offset, got)?
         };
         let Some(length) = length else {
             return Ok(None);
@@ -160,7 +160,7 @@ impl<'a> WireReader<'a> {
             self.compact_len()?
         } else {
             let got = i64::from(self.i32()?);
-            self.length(offset, got)?
+            Self::length(offset, got)?
         };
         length.map(|length| self.take(length)).transpose()
     }
@@ -178,7 +178,7 @@ impl<'a> WireReader<'a> {
             self.compact_len()?
         } else {
             let got = i64::from(self.i32()?);
-            self.length(offset, got)?
+            Self::length(offset, got)?
         };
         let Some(count) = count else {
             return Ok(None);

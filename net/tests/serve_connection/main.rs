@@ -1,0 +1,9 @@
+//! The connection driver on loopback, one behaviour a module.
+
+mod back_pressure;
+mod closing;
+mod late_reader;
+mod limits;
+mod order;
+mod support;
+mod versions;
