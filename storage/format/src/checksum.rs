@@ -3,24 +3,64 @@
 //! Batches, commit blocks and native batches all call these two functions, so the implementation can be exchanged in
 //! one place. Checksums of consecutive parts are chained with [`crc32c_append`] and never merged afterwards: merging two
 //! finished checksums costs more than hashing the bytes again.
+//!
+//! Two implementations stand behind them, chosen by what the processor has. Measured on one core of an Intel Xeon with
+//! `avx512vl` and `vpclmulqdq`, bytes in cache, GB/s:
+//!
+//! ```text
+//! bytes       64   256  1024  16 KiB  64 KiB  1 MiB
+//! crc32c     7.0  18.4  19.1    19.5    21.9   23.7
+//! crc-fast   9.5  21.6  61.9    89.6    90.5   85.8
+//! ```
+//!
+//! Without wide carry-less multiplication `crc32c` was measured to be the faster one, so it stays for all other
+//! processors.
 
 /// CRC32C of `bytes`.
 #[inline]
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
+    if has_wide_multiplication() {
+        crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
+    } else {
+        ::crc32c::crc32c(bytes)
+    }
 }
 
 /// CRC32C of the concatenation of what `crc` was computed over and `bytes`.
 ///
-/// `crc32c_append(0, bytes)` is [`crc32c`]`(bytes)`.
+/// `crc32c_append(0, bytes)` is the [`crc32c()`] of `bytes`.
 #[inline]
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc, bytes)
+    // Only long inputs gain enough to pay for setting a state up.
+    if bytes.len() >= 256 && has_wide_multiplication() {
+        // The running state is the checksum before its final inversion.
+        let state = u64::from(!crc);
+        let mut digest =
+            crc_fast::Digest::new_with_init_state(crc_fast::CrcAlgorithm::Crc32Iscsi, state);
+        digest.update(bytes);
+        digest.finalize() as u32
+    } else {
+        ::crc32c::crc32c_append(crc, bytes)
+    }
+}
+
+/// Whether the processor has what makes `crc-fast` the faster one. The standard library remembers the answer.
+#[inline]
+fn has_wide_multiplication() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::is_x86_feature_detected!("vpclmulqdq") && std::is_x86_feature_detected!("avx512vl")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{crc32c, crc32c_append};
+    use proptest::prelude::*;
 
     /// Vectors of RFC 3720, appendix B.4.
     #[test]
@@ -47,6 +87,17 @@ mod tests {
                 crc32c(&bytes),
                 "cut at {cut}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_implementations_agree(
+            bytes in proptest::collection::vec(any::<u8>(), 0..3000),
+            start: u32,
+        ) {
+            prop_assert_eq!(crc32c(&bytes), ::crc32c::crc32c(&bytes));
+            prop_assert_eq!(crc32c_append(start, &bytes), ::crc32c::crc32c_append(start, &bytes));
         }
     }
 }

@@ -25,8 +25,11 @@ use crate::native::{
     kafka_to_native, native_to_kafka, repair, split_first_native,
 };
 
+/// A target: asserts what must hold for any input.
+pub type Target = fn(&[u8]);
+
 /// Every target, by the name that its fuzz target has too.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("validate_batch", fuzz_validate_batch),
     ("split_batches", fuzz_split_batches),
     ("records", fuzz_records),

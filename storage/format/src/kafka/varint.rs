@@ -59,17 +59,21 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn unsigned(&mut self, bytes_max: usize, bits: u32) -> Result<u64, FieldError> {
-        // Nearly every varint of a record is one byte.
-        match self.rest.split_first() {
-            Some((&first, rest)) if first < 0x80 => {
-                self.rest = rest;
-                Ok(u64::from(first))
-            }
-            Some(_) => self.unsigned_long(bytes_max, bits),
-            None => Err(FieldError::Truncated),
-        }
+        // Nearly every varint of a record has one or two bytes, and three are the most that a small batch needs.
+        let (value, rest) = match *self.rest {
+            [a, ref rest @ ..] if a < 0x80 => (u64::from(a), rest),
+            [a, b, ref rest @ ..] if b < 0x80 => (u64::from(a & 0x7F) | u64::from(b) << 7, rest),
+            [a, b, c, ref rest @ ..] if c < 0x80 => (
+                u64::from(a & 0x7F) | u64::from(b & 0x7F) << 7 | u64::from(c) << 14,
+                rest,
+            ),
+            _ => return self.unsigned_long(bytes_max, bits),
+        };
+        self.rest = rest;
+        Ok(value)
     }
 
+    #[cold]
     fn unsigned_long(&mut self, bytes_max: usize, bits: u32) -> Result<u64, FieldError> {
         let mut value = 0_u64;
         for (index, &byte) in self.rest.iter().take(bytes_max).enumerate() {
@@ -143,11 +147,17 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, value: i32) {
 #[inline]
 pub(crate) fn put_varlong(out: &mut Vec<u8>, value: i64) {
     let mut raw = zigzag(value);
-    while raw >= 0x80 {
-        out.push(raw as u8 | 0x80);
-        raw >>= 7;
+    if raw < 0x80 {
+        out.push(raw as u8);
+    } else if raw < 0x4000 {
+        out.extend_from_slice(&[raw as u8 | 0x80, (raw >> 7) as u8]);
+    } else {
+        while raw >= 0x80 {
+            out.push(raw as u8 | 0x80);
+            raw >>= 7;
+        }
+        out.push(raw as u8);
     }
-    out.push(raw as u8);
 }
 
 /// Appends a varint length and the bytes; null is length -1.
