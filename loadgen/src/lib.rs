@@ -7,12 +7,17 @@
 //! - [`verify`]: the books of what was acknowledged and seen (pure).
 //! - [`report`]: histograms, counts, summary, table, progress.
 //! - [`runtime`]: the load cores and their tasks.
+//! - [`coordinator`]: the main thread, from the plan to the report.
+//! - [`spawn`]: a server of our own.
 //! - [`clock`]: the run's monotonic clock.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod cli;
 pub mod clock;
+pub mod coordinator;
+pub mod interrupt;
 pub mod load;
 pub mod report;
 pub mod runtime;
+pub mod spawn;
 pub mod verify;

@@ -361,7 +361,7 @@ mod tests {
             .into_iter()
             .chain(arguments.split_whitespace());
         let Command::Run(args) = Cli::try_parse_from(all).unwrap().command;
-        Plan::new(*args, &"0-3".parse().unwrap(), 0xC0FFEE)
+        Plan::new(*args, &"0-3".parse().unwrap(), 0x00C0_FFEE)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Pure: no clock, socket or runtime; `now` is always an argument.
 
 pub mod assignment;
+pub mod links;
 pub mod payload;
 pub mod schedule;
 pub mod template;

@@ -198,9 +198,9 @@ mod tests {
         let mut filler = vec![0; 4096];
         fill(&mut filler, 1);
         let mut counts = [0u32; 256];
-        filler
-            .iter()
-            .for_each(|byte| counts[usize::from(*byte)] += 1);
+        for byte in &filler {
+            counts[usize::from(*byte)] += 1;
+        }
         assert!(
             counts.iter().all(|count| *count < 64),
             "a byte value dominates"

@@ -145,12 +145,6 @@ impl Pacer {
         }
     }
 
-    /// The batch that [`Step::Send`] gave out last did not go out after all: it is due again. Without this a batch
-    /// whose connection broke before it was written would be neither sent nor unsent.
-    pub fn give_back(&mut self) {
-        self.index = self.index.saturating_sub(1);
-    }
-
     /// Batches sent so far.
     pub fn sent(&self) -> u64 {
         self.index
@@ -238,15 +232,6 @@ mod tests {
             pacer.unsent().collect::<Vec<_>>(),
             (1..10).map(|n| n * 1_000_000).collect::<Vec<_>>()
         );
-    }
-
-    #[test]
-    fn a_batch_given_back_is_due_again() {
-        let mut pacer = Pacer::new(Pace::Open(Arrivals::constant(1000.0, 0.0)), 0, 10_000_000);
-        let first = pacer.step(0, true);
-        pacer.give_back();
-        assert_eq!(pacer.step(0, true), first);
-        assert_eq!(pacer.sent(), 1);
     }
 
     #[test]

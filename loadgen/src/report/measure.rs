@@ -154,6 +154,7 @@ impl Measurement {
     }
 
     /// Takes what was measured and starts afresh.
+    #[must_use]
     pub fn take(&mut self) -> Self {
         std::mem::replace(self, Self::new(self.window))
     }
@@ -284,7 +285,7 @@ mod tests {
                 Step::Wait { until_ns } => {
                     now_ns = until_ns
                         .min(next_answer.unwrap_or(u64::MAX))
-                        .max(now_ns + 1)
+                        .max(now_ns + 1);
                 }
                 Step::Blocked => now_ns = next_answer.unwrap(),
                 Step::Done => break,

@@ -2,6 +2,7 @@
 
 pub mod histogram;
 pub mod measure;
+pub mod processor;
 pub mod progress;
 pub mod summary;
 pub mod table;

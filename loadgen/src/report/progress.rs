@@ -2,6 +2,7 @@
 //!
 //! On a terminal it is one line that changes; elsewhere each second is a line of its own.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -96,17 +97,14 @@ fn line(phase: Phase, at: Duration, over: Duration, last: &Measurement) -> Strin
         if let (Some(p50), Some(p99)) =
             (histogram.percentile_us(50.0), histogram.percentile_us(99.0))
         {
-            line.push_str(&format!(
-                "   {name} p50 {} p99 {}",
-                show_latency(p50),
-                show_latency(p99)
-            ));
+            let (p50, p99) = (show_latency(p50), show_latency(p99));
+            let _ = write!(line, "   {name} p50 {p50} p99 {p99}");
         }
     };
     percentiles("ack", &last.ack_latency);
     percentiles("end-to-end", &last.end_to_end);
     if last.failed_records > 0 {
-        line.push_str(&format!("   FAILED {}", last.failed_records));
+        let _ = write!(line, "   FAILED {}", last.failed_records);
     }
     line
 }

@@ -4,5 +4,13 @@
 //! byte means and what a number is worth all come from the pure rooms.
 
 pub mod alarm;
+pub mod backstop;
+pub mod consumer;
+pub mod core;
+pub mod executor;
+pub mod messages;
+pub mod producer;
+pub mod setup;
 pub mod turns;
 pub mod window;
+pub mod worker;

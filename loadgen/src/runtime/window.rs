@@ -101,7 +101,7 @@ mod tests {
         assert!(block_on(poll_once(window.room())).is_none());
         block_on(or(window.room(), async {
             window.leave();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }));
         assert!(window.has_room() && !window.is_empty());
     }

@@ -35,6 +35,11 @@ pub fn next_offset(bytes: &[u8], position: Offset) -> Result<Offset, BatchError>
     Ok(next)
 }
 
+/// How many records a batch that cannot be read counts for.
+fn claimed_records(header: &BatchHeader) -> u64 {
+    u64::from(header.records_count.max(1).unsigned_abs())
+}
+
 /// Checks one partition's records, in the order of its log.
 #[derive(Debug)]
 pub struct Inspector {
@@ -71,9 +76,9 @@ impl Inspector {
         self.book
     }
 
-    /// The bytes that follow the position cannot be read as batches at all.
-    pub fn unreadable(&mut self) {
-        self.book.see_corrupt(1);
+    /// The partition whose records are checked.
+    pub fn partition(&self) -> u32 {
+        self.book.partition()
     }
 
     /// Checks the whole batches of a fetched sequence. `arrived` is told, for records in a row with the same intended
@@ -96,8 +101,7 @@ impl Inspector {
                 continue;
             }
             if batch.verify_crc().is_err() {
-                self.book
-                    .see_corrupt(u64::from(header.records_count.max(1).unsigned_abs()));
+                self.book.see_corrupt(claimed_records(&header));
             } else if !header.attributes.is_control() {
                 self.inspect_batch(&batch, &header, &mut arrived, &mut amount)?;
             }
@@ -113,23 +117,17 @@ impl Inspector {
         arrived: &mut impl FnMut(u64, u64),
         amount: &mut Amount,
     ) -> Result<(), TooManyGaps> {
-        match header.attributes.compression() {
-            Ok(Compression::None) => {
-                self.inspect_records(header, batch.records_section(), arrived, amount)
-            }
-            Ok(codec) => match decompress(codec, batch.records_section(), DECOMPRESS_LIMITS) {
-                Ok(section) => self.inspect_records(header, &section, arrived, amount),
-                Err(_) => {
-                    self.book
-                        .see_corrupt(u64::from(header.records_count.max(1).unsigned_abs()));
-                    Ok(())
-                }
-            },
-            Err(_) => {
-                self.book
-                    .see_corrupt(u64::from(header.records_count.max(1).unsigned_abs()));
-                Ok(())
-            }
+        let section = batch.records_section();
+        let unpacked = match header.attributes.compression() {
+            Ok(Compression::None) => return self.inspect_records(header, section, arrived, amount),
+            Ok(codec) => decompress(codec, section, DECOMPRESS_LIMITS).ok(),
+            Err(_) => None,
+        };
+        if let Some(section) = unpacked {
+            self.inspect_records(header, &section, arrived, amount)
+        } else {
+            self.book.see_corrupt(claimed_records(header));
+            Ok(())
         }
     }
 
@@ -176,7 +174,7 @@ impl Inspector {
             }
             match &mut run {
                 Some(run) if run.producer == stamp.producer && run.end == stamp.sequence => {
-                    run.end += 1
+                    run.end += 1;
                 }
                 _ => {
                     if let Some(run) = run {
@@ -274,7 +272,7 @@ mod tests {
             let mut arrivals = Vec::new();
             inspector
                 .inspect(&self.bytes, |intended_ns, count| {
-                    arrivals.push((intended_ns, count))
+                    arrivals.push((intended_ns, count));
                 })
                 .unwrap();
             (

@@ -1,0 +1,7 @@
+//! The main thread: makes the topic, starts the load cores, keeps time, collects what they measured, settles the
+//! books and cleans up. It is no load core and may block.
+
+pub mod conductor;
+pub mod control;
+pub mod crew;
+pub mod run;
