@@ -92,7 +92,7 @@ proptest! {
         append_native(&mut builder, &records_in);
         let bound = builder.size_bytes();
         let bytes = builder.finish().unwrap();
-        prop_assert!(bytes.len() <= bound && bytes.len() % NATIVE_ALIGNMENT == 0);
+        prop_assert!(bytes.len() <= bound && bytes.len().is_multiple_of(NATIVE_ALIGNMENT));
 
         let batch = NativeBatch::open(bytes, &BatchLimits::NONE).unwrap();
         prop_assert_eq!(batch.validate_records(), Ok(()));

@@ -1,9 +1,8 @@
 //! Builds record batches: for producers, for compaction and for what the broker itself writes.
 
+use super::attributes::{Attributes, Compression};
 use super::compression::{CompressionError, compress};
-use super::header::{
-    Attributes, BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, BatchHeader, Compression, MAGIC,
-};
+use super::header::{BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, BatchHeader, MAGIC};
 use super::record::Record;
 use super::stamp::stamp_crc;
 use super::varint::{

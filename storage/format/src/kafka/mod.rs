@@ -20,6 +20,7 @@
 //! All integers are big-endian. Batches are stored as they came; only [`stamp_offset`] and, on topics that say so,
 //! [`stamp_log_append_time`] touch their bytes.
 
+mod attributes;
 mod builder;
 pub mod compression;
 mod error;
@@ -29,14 +30,12 @@ mod stamp;
 mod validate;
 pub(crate) mod varint;
 
+pub use attributes::{Attributes, Compression, ParseCompressionError, TimestampType};
 pub use builder::{BatchBuilder, BuildError};
 pub use compression::{CompressionError, DecompressLimits, compress, decompress};
 
 pub use error::BatchError;
-pub use header::{
-    Attributes, BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, BatchHeader, Compression, MAGIC,
-    ParseCompressionError, TimestampType,
-};
+pub use header::{BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, BatchHeader, MAGIC};
 pub use record::{
     Header, HeaderIter, Headers, Record, RecordError, RecordFault, RecordIter, RecordsSummary,
     records, validate_record_section, validate_records,

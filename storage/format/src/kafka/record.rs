@@ -15,7 +15,8 @@
 //! Everything borrows from the section: reading allocates nothing. A record that was handed out is whole, headers
 //! included.
 
-use super::header::{BatchHeader, Compression, TimestampType};
+use super::attributes::{Compression, TimestampType};
+use super::header::BatchHeader;
 use super::validate::ValidatedBatch;
 use super::varint::{Cursor, FieldError};
 use crate::ids::TimestampMs;

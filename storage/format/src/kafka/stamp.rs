@@ -6,7 +6,8 @@
 //! These functions are for batches that were validated or built here. They panic on fewer bytes than a header, which
 //! such a batch cannot have.
 
-use super::header::{Attributes, CRC_START, field};
+use super::attributes::Attributes;
+use super::header::{CRC_START, field};
 use crate::checksum::crc32c;
 use crate::ids::{LeaderEpoch, Offset, TimestampMs};
 

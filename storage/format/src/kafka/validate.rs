@@ -6,10 +6,10 @@
 //! base timestamp (older Go clients), timestamps of -1, any base offset and leader epoch (they are overwritten), unknown
 //! attribute bits, and a sequence without a producer id.
 
+use super::attributes::{Compression, TimestampType};
 use super::error::BatchError;
 use super::header::{
-    BATCH_HEADER_BYTES, BATCH_LENGTH_MIN, BATCH_PREFIX_BYTES, BatchHeader, CRC_START, Compression,
-    MAGIC, TimestampType, field,
+    BATCH_HEADER_BYTES, BATCH_LENGTH_MIN, BATCH_PREFIX_BYTES, BatchHeader, CRC_START, MAGIC, field,
 };
 use crate::checksum::crc32c;
 

@@ -15,7 +15,7 @@ mod zstd;
 
 use std::borrow::Cow;
 
-use super::header::Compression;
+use super::attributes::Compression;
 
 /// What a decompression may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
