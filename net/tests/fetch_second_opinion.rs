@@ -143,12 +143,15 @@ fn theirs(version: i16, request: &FetchRequest, noise: bool) -> other::FetchRequ
     whole
 }
 
+/// A partition and its records in slices.
+type Partition = (PartitionData, Vec<Vec<u8>>);
+
 #[derive(Clone, Debug)]
 struct Response {
     throttle_time_ms: i32,
     error: ErrorCode,
     session_id: i32,
-    topics: Vec<(TopicKey, Vec<(PartitionData, Vec<Vec<u8>>)>)>,
+    topics: Vec<(TopicKey, Vec<Partition>)>,
     endpoints: Vec<NodeEndpoint>,
 }
 

@@ -10,6 +10,8 @@ use crate::response::{Response, ResponseBuilder};
 /// The limits inside one control message. A frame is bounded already; these bound what it can expand to.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlLimits {
+    /// Bytes of one request's body: some fields take thirty times their wire size in memory.
+    pub request_bytes_max: usize,
     /// Bytes of one string.
     pub string_bytes_max: usize,
     /// Bytes of one byte field.
@@ -22,6 +24,7 @@ pub struct ControlLimits {
 
 /// The limits used for every request and response that is not on the data path.
 pub const CONTROL_LIMITS: ControlLimits = ControlLimits {
+    request_bytes_max: 8 * 1024 * 1024,
     string_bytes_max: 64 * 1024,
     bytes_bytes_max: 16 * 1024 * 1024,
     array_elements_max: 200_000,
@@ -44,10 +47,20 @@ pub fn control_limits(size_bytes: usize) -> DecodeLimits {
 /// Reads the body of a control request. The body is copied once, since the message's strings share it and
 /// outlive the frame.
 pub fn decode_request<R: KafkaRequest>(body: &[u8], version: i16) -> Result<R, DecodeError> {
+    let limit = CONTROL_LIMITS.request_bytes_max;
+    if body.len() > limit {
+        return Err(DecodeError::LimitExceeded {
+            kind: "control request",
+            length: body.len(),
+            limit,
+            offset: 0,
+        });
+    }
+    let limits = control_limits(body.len());
     R::decode_from_bytes(
         Bytes::copy_from_slice(body),
         ApiVersion::new(version),
-        control_limits(body.len()),
+        limits,
     )
 }
 

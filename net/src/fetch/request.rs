@@ -144,6 +144,21 @@ const fn topic_bytes_min(version: i16) -> usize {
     }
 }
 
+/// A topic without partitions takes three bytes on the wire and sixteen times that in memory.
+const TOPICS_MAX: usize = 100_000;
+
+fn read_topics_count(reader: &mut WireReader<'_>, version: i16) -> Result<usize, WireError> {
+    let count = reader.array_len(is_flexible(version), topic_bytes_min(version))?;
+    if count > TOPICS_MAX {
+        return Err(WireError::CountLimit {
+            offset: reader.position(),
+            count,
+            limit: TOPICS_MAX,
+        });
+    }
+    Ok(count)
+}
+
 const fn partition_bytes(version: i16) -> usize {
     let mut bytes = 4 + 8 + 4;
     if version >= 5 {
@@ -200,13 +215,13 @@ impl FetchRequest {
             request.session_id = reader.i32()?;
             request.session_epoch = reader.i32()?;
         }
-        let topics_count = reader.array_len(flexible, topic_bytes_min(version))?;
+        let topics_count = read_topics_count(&mut reader, version)?;
         request.topics.reserve_exact(topics_count);
         for _ in 0..topics_count {
             request.topics.push(FetchTopic::read(&mut reader, version)?);
         }
         if version >= 7 {
-            let forgotten_count = reader.array_len(flexible, topic_bytes_min(version))?;
+            let forgotten_count = read_topics_count(&mut reader, version)?;
             request.forgotten_topics.reserve_exact(forgotten_count);
             for _ in 0..forgotten_count {
                 request

@@ -39,6 +39,16 @@ pub enum WireError {
         /// Bytes left in the message.
         remaining: usize,
     },
+    /// A count that the bytes could hold but no sound peer states.
+    #[error("count {count} at byte {offset} exceeds the limit of {limit}")]
+    CountLimit {
+        /// Where the elements start.
+        offset: usize,
+        /// The count stated.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A variable-length integer runs over five bytes or over 32 bits.
     #[error("malformed variable-length integer at byte {offset}")]
     MalformedVarint {
