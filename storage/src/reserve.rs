@@ -32,7 +32,8 @@ pub(crate) fn reserve_ahead(
     if tail_bytes.saturating_add(step / 2) <= reserved_bytes {
         return None;
     }
-    let target = reserve_target(reserved_bytes + 1, segment_size_bytes_max);
+    let limit = segment_size_bytes_max.next_multiple_of(4096);
+    let target = reserve_target(reserved_bytes + 1, segment_size_bytes_max).min(limit);
     (target > reserved_bytes).then_some(target)
 }
 

@@ -83,7 +83,8 @@ pub enum OperationKind {
 #[derive(Debug, Clone)]
 enum Pending {
     Write { position: usize, bytes: Rc<[u8]> },
-    Resize { size: usize },
+    Grow { size: usize },
+    Truncate { size: usize },
 }
 
 #[derive(Debug, Clone, Default)]
@@ -115,7 +116,8 @@ fn apply(bytes: &mut Vec<u8>, pending: &Pending) {
             }
             bytes[*position..end].copy_from_slice(written);
         }
-        Pending::Resize { size } => bytes.resize(*size, 0),
+        Pending::Grow { size } => bytes.resize(bytes.len().max(*size), 0),
+        Pending::Truncate { size } => bytes.resize(*size, 0),
     }
 }
 
@@ -662,7 +664,7 @@ impl MemoryFile {
                     position: other,
                     bytes: others,
                 } => *other < end && position < other + others.len(),
-                Pending::Resize { .. } => false,
+                Pending::Grow { .. } | Pending::Truncate { .. } => false,
             });
         state.overlap |= overlaps;
         state.inodes[self.inode].pending.push((
@@ -772,7 +774,7 @@ impl DiskFile for MemoryFile {
         if (inode.visible().len() as u64) < size_bytes {
             inode.pending.push((
                 id,
-                Pending::Resize {
+                Pending::Grow {
                     size: size_bytes as usize,
                 },
             ));
@@ -785,7 +787,7 @@ impl DiskFile for MemoryFile {
         let mut state = self.disk.0.borrow_mut();
         state.inodes[self.inode].pending.push((
             id,
-            Pending::Resize {
+            Pending::Truncate {
                 size: size_bytes as usize,
             },
         ));

@@ -374,13 +374,20 @@ impl<D: Disk> PartitionLog<D> {
     }
 
     fn quarantine(&self, plan: &LoadPlan<D>, range: Range<Offset>, detail: &str) {
-        tracing::error!(log_id = %self.log_id(), start = %range.start, end = %range.end, detail, "damaged range quarantined");
-        self.lane.count(|metrics| metrics.corruptions_found += 1);
-        if range.start < range.end
-            && let Some(segment) = self.state.borrow_mut().segment_of(plan.segment.generation)
-        {
-            segment.meta.quarantine(range);
+        let mut state = self.state.borrow_mut();
+        let Some(segment) = state.segment_of(plan.segment.generation) else {
+            return;
+        };
+        let is_known = segment
+            .meta
+            .gap_at(range.start)
+            .is_some_and(|gap| range.end <= gap.end);
+        if is_known || range.is_empty() {
+            return;
         }
+        tracing::error!(log_id = %self.log_id(), start = %range.start, end = %range.end, detail, "damaged range quarantined");
+        segment.meta.quarantine(range);
+        self.lane.count(|metrics| metrics.corruptions_found += 1);
     }
 
     /// The first sound block above `offset` after `position`: its position and first offset.

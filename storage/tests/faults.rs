@@ -1,0 +1,178 @@
+//! The n-th operation fails, every n: no false acknowledgement, ever.
+
+mod support;
+
+use corelane_format::Offset;
+use corelane_storage::disk::memory::{Fault, MemoryDisk, Survival};
+use corelane_storage::{AppendError, LaneLogsConfig, LogConfig};
+use support::*;
+
+const BATCHES: usize = 24;
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_size_bytes: 12 << 10,
+        ..LogConfig::default()
+    }
+}
+
+/// Appends until something refuses or stalls; counts what was acknowledged.
+fn history(disk: &MemoryDisk, acked: &std::cell::Cell<usize>) {
+    let logs = lane(
+        disk,
+        LaneLogsConfig {
+            tail_budget_bytes: 0,
+            ..small_lane()
+        },
+    );
+    run_until_stalled(&logs, async {
+        let Ok((log, _)) = try_open(&logs, config()).await else {
+            return;
+        };
+        for index in 0..BATCHES {
+            let bytes = Batch::new(format!("b{index}"), 1).sized(1200).bytes();
+            let Ok(appended) = append_bytes(&log, &bytes, 0) else {
+                return;
+            };
+            if log.wait_readable(appended.end_offset()).await.is_err() {
+                return;
+            }
+            acked.set(acked.get() + 1);
+        }
+        let _ = log.advance_log_start(Offset::new(1)).await;
+        let _ = logs.shutdown().await;
+    });
+}
+
+#[test]
+fn no_failure_acknowledges_what_is_not_there() {
+    let clean = MemoryDisk::new();
+    let all = std::cell::Cell::new(0);
+    history(&clean, &all);
+    assert_eq!(all.get(), BATCHES);
+    let operations = clean.operations();
+    assert!(operations > 40, "{operations}");
+    let mut fenced_early = 0;
+    for operation in 0..operations {
+        for fault in [
+            Fault::Error(libc::EIO),
+            Fault::Error(libc::ENOSPC),
+            Fault::Error(libc::EROFS),
+            Fault::Short,
+            Fault::Hang,
+        ] {
+            let disk = MemoryDisk::new();
+            disk.fail_at(operation, fault);
+            let acked = std::cell::Cell::new(0);
+            history(&disk, &acked);
+            fenced_early += usize::from(acked.get() < BATCHES);
+            for survival in [
+                Survival::None,
+                Survival::All,
+                Survival::Torn { seed: operation },
+                Survival::Subset { seed: operation },
+            ] {
+                let image = disk.crash(survival);
+                let logs = lane(&image, small_lane());
+                run(&logs, async {
+                    let (log, report) = open(&logs, config()).await;
+                    let context = format!("{fault:?} at {operation}, {survival:?}, {report:?}");
+                    let end = log.log_end_offset().get();
+                    assert!(
+                        end >= acked.get() as i64,
+                        "{} acknowledged: {context}",
+                        acked.get()
+                    );
+                    assert!(report.quarantined.is_empty(), "{context}");
+                    let start = log.log_start_offset().get();
+                    assert!(start <= 1, "{context}");
+                    let expected: Vec<String> =
+                        (start..end).map(|index| format!("b{index}")).collect();
+                    assert_eq!(names(&read_all(&log).await), expected, "{context}");
+                });
+            }
+        }
+    }
+    assert!(fenced_early > 50, "{fenced_early} faults were felt");
+}
+
+#[test]
+fn a_failed_write_fences_the_log_and_what_was_flushed_stays_readable() {
+    for fault in [Fault::Error(libc::EIO), Fault::Short] {
+        let disk = MemoryDisk::new();
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, _) = open(&logs, LogConfig::default()).await;
+            append_durably(&log, &Batch::new("a", 1)).await;
+            disk.fail_at(disk.operations(), fault);
+            let lost = append(&log, &Batch::new("b", 1));
+            log.wait_readable(lost.end_offset())
+                .await
+                .expect_err("not durable");
+            let error = append_bytes(&log, &Batch::new("c", 1).bytes(), 0).expect_err("fenced");
+            assert!(matches!(error, AppendError::Fenced(_)), "{error}");
+            assert_eq!(log.flushed_offset(), Offset::new(1));
+            assert_eq!(names(&read_all(&log).await), ["a"]);
+            assert_eq!(
+                logs.metrics().unflushed_bytes,
+                0,
+                "nobody waits for bytes that never flush"
+            );
+            assert!(logs.shutdown().await.is_err());
+        });
+    }
+}
+
+#[test]
+fn a_late_success_behind_a_failure_is_not_acknowledged() {
+    let disk = MemoryDisk::new();
+    let logs = lane(
+        &disk,
+        LaneLogsConfig {
+            commit_size_bytes_max: 16 << 10,
+            ..small_lane()
+        },
+    );
+    run(&logs, async {
+        let (log, _) = open(&logs, LogConfig::default()).await;
+        append_durably(&log, &Batch::new("a", 1)).await;
+        disk.fail_at(disk.operations(), Fault::Error(libc::EIO));
+        for index in 0..16 {
+            append(&log, &Batch::new(format!("b{index}"), 1).sized(4000));
+        }
+        log.wait_readable(Offset::new(17))
+            .await
+            .expect_err("fenced");
+        for _ in 0..20 {
+            futures_lite::future::yield_now().await;
+        }
+        assert_eq!(log.flushed_offset(), Offset::new(1));
+    });
+}
+
+#[test]
+fn without_space_appends_are_refused_and_it_goes_on_by_itself() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, _) = open(&logs, LogConfig::default()).await;
+        append_durably(&log, &Batch::new("a", 1)).await;
+        disk.fail_writes(Fault::Error(libc::ENOSPC));
+        // Does not fit the reservation: waits for room.
+        let waiting = append(&log, &Batch::new("b", 1).sized(400_000));
+        for _ in 0..20 {
+            futures_lite::future::yield_now().await;
+        }
+        let error = append_bytes(&log, &Batch::new("c", 1).bytes(), 1000).expect_err("no space");
+        assert!(matches!(error, AppendError::NoSpace { .. }), "{error}");
+        assert_eq!(names(&read_all(&log).await), ["a"], "reading goes on");
+        disk.heal();
+        // The next refusal, a second later, makes it look again.
+        let _ = append_bytes(&log, &Batch::new("c", 1).bytes(), 5000);
+        log.wait_readable(waiting.end_offset())
+            .await
+            .expect("durable");
+        append_durably(&log, &Batch::new("d", 1)).await;
+        assert_eq!(names(&read_all(&log).await), ["a", "b", "d"]);
+    });
+}

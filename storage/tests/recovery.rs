@@ -1,0 +1,436 @@
+//! Opening a log again: cleanly closed, torn, damaged.
+
+mod support;
+
+use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, LogId, Offset};
+use corelane_storage::disk::memory::{MemoryDisk, OperationKind, Survival};
+use corelane_storage::{LaneLogsConfig, LogConfig, OpenError, ReadError};
+use support::*;
+
+/// A log of `batches` single-record commits, closed cleanly or cut off from power when all were durable.
+fn written(batches: usize, cleanly: bool, config: &LogConfig) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, _) = open(&logs, config.clone()).await;
+        for index in 0..batches {
+            append_durably(&log, &Batch::new(format!("b{index}"), 1).sized(300)).await;
+        }
+        if cleanly {
+            logs.shutdown().await.expect("closed");
+        }
+    });
+    disk.crash(Survival::None)
+}
+
+fn expected_names(count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("b{index}")).collect()
+}
+
+#[test]
+fn everything_durable_is_there_again() {
+    for cleanly in [false, true] {
+        for batches in [0, 1, 2, 13, 40] {
+            let disk = written(batches, cleanly, &LogConfig::default());
+            let logs = lane(&disk, small_lane());
+            run(&logs, async {
+                let (log, report) = open(&logs, LogConfig::default()).await;
+                assert_eq!(
+                    report.log_end_offset,
+                    Offset::new(batches as i64),
+                    "cleanly {cleanly}"
+                );
+                assert_eq!(report.torn_tail, None);
+                assert_eq!(names(&read_all(&log).await), expected_names(batches));
+                // And it goes on in the same segment.
+                append_durably(&log, &Batch::new("next", 1)).await;
+                assert_eq!(log.segments(), 1);
+                assert_eq!(read_all(&log).await.len(), batches + 1);
+            });
+            assert!(!disk.saw_overlapping_writes());
+        }
+    }
+}
+
+#[test]
+fn a_clean_shutdown_makes_opening_quick_but_is_not_believed_blindly() {
+    let disk = written(40, true, &LogConfig::default());
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (_, report) = open(&logs, LogConfig::default()).await;
+        assert!(
+            report.scanned_bytes <= 32 << 10,
+            "{} bytes scanned",
+            report.scanned_bytes
+        );
+    });
+    // The marker says 40 records; the last one rots: it was durable, so it is quarantined and never reused.
+    let mut content = disk.content(&segment(0)).expect("a segment");
+    let last = *block_positions(&content).last().expect("blocks");
+    content[last + COMMIT_BLOCK_HEADER_BYTES + 100] ^= 1;
+    disk.set_content(&segment(0), content);
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, report) = open(&logs, LogConfig::default()).await;
+        assert_eq!(report.log_end_offset, Offset::new(40));
+        assert_eq!(report.quarantined, vec![Offset::new(39)..Offset::new(40)]);
+        let error = log
+            .read(Offset::new(39), Offset::new(40), 1000, true)
+            .await
+            .expect_err("damaged");
+        assert!(matches!(error, ReadError::Corrupt { .. }), "{error}");
+        assert_eq!(
+            read_range(&log, 0, Offset::new(39), 1000)
+                .await
+                .expect("sound")
+                .len(),
+            39
+        );
+        let next = append_durably(&log, &Batch::new("next", 1)).await;
+        assert_eq!(next.base_offset, Offset::new(40));
+        assert_eq!(
+            names(
+                &read_range(&log, 40, Offset::new(41), 1000)
+                    .await
+                    .expect("sound")
+            ),
+            ["next"]
+        );
+    });
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_reported_and_never_comes_back() {
+    for damage_at in [
+        0,
+        8,
+        24,
+        COMMIT_BLOCK_HEADER_BYTES + 5,
+        COMMIT_BLOCK_HEADER_BYTES + 150,
+    ] {
+        let disk = written(20, false, &LogConfig::default());
+        let mut content = disk.content(&segment(0)).expect("a segment");
+        let last = *block_positions(&content).last().expect("blocks");
+        content[last + damage_at] ^= 0x10;
+        disk.set_content(&segment(0), content);
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, report) = open(&logs, LogConfig::default()).await;
+            assert_eq!(
+                report.log_end_offset,
+                Offset::new(19),
+                "damage at {damage_at}"
+            );
+            assert_eq!(
+                report.torn_tail.as_ref().map(|torn| torn.offset),
+                Some(Offset::new(19))
+            );
+            assert_eq!(report.quarantined, vec![]);
+            append_durably(&log, &Batch::new("new", 1)).await;
+            assert_eq!(log.segments(), 2, "the torn segment takes no more appends");
+            let mut expected = expected_names(19);
+            expected.push("new".to_owned());
+            assert_eq!(names(&read_all(&log).await), expected);
+        });
+        // The rotten byte is put right again: the block is sound, and still must not come back.
+        let mut content = disk.content(&segment(0)).expect("a segment");
+        content[last + damage_at] ^= 0x10;
+        disk.set_content(&segment(0), content);
+        let logs = lane(&disk.crash(Survival::None), small_lane());
+        run(&logs, async {
+            let (log, report) = open(&logs, LogConfig::default()).await;
+            assert_eq!(report.log_end_offset, Offset::new(20));
+            let mut expected = expected_names(19);
+            expected.push("new".to_owned());
+            assert_eq!(names(&read_all(&log).await), expected);
+        });
+    }
+}
+
+#[test]
+fn damage_below_what_was_flushed_is_quarantined_and_never_cut() {
+    // Every bit of a block's header in the middle, and bits of its body.
+    let pristine = written(12, false, &LogConfig::default());
+    let content = pristine.content(&segment(0)).expect("a segment");
+    let middle = block_positions(&content)[5];
+    let body = COMMIT_BLOCK_HEADER_BYTES * 8;
+    let bits = (0..body).chain((body..body + 300 * 8).step_by(37));
+    for bit in bits {
+        let disk = pristine.crash(Survival::None);
+        let mut damaged = content.clone();
+        damaged[middle + bit / 8] ^= 1 << (bit % 8);
+        disk.set_content(&segment(0), damaged);
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, report) = open(&logs, LogConfig::default()).await;
+            assert_eq!(report.log_end_offset, Offset::new(12), "bit {bit}");
+            assert_eq!(report.torn_tail, None, "bit {bit}");
+            assert_eq!(
+                report.quarantined,
+                vec![Offset::new(5)..Offset::new(6)],
+                "bit {bit}"
+            );
+            assert_eq!(
+                read_range(&log, 0, Offset::new(5), 1000)
+                    .await
+                    .expect("before")
+                    .len(),
+                5
+            );
+            assert_eq!(
+                read_range(&log, 6, Offset::new(12), 1000)
+                    .await
+                    .expect("behind")
+                    .len(),
+                6
+            );
+            let error = log
+                .read(Offset::new(5), Offset::new(12), 1000, true)
+                .await
+                .expect_err("damaged");
+            assert!(
+                matches!(error, ReadError::Corrupt { start, end, .. } if start == Offset::new(5) && end == Offset::new(6)),
+                "{error}"
+            );
+        });
+    }
+}
+
+#[test]
+fn damage_found_while_reading_is_not_served() {
+    let disk = written(12, true, &LogConfig::default());
+    let mut content = disk.content(&segment(0)).expect("a segment");
+    let middle = block_positions(&content)[5];
+    content[middle + 200] ^= 4;
+    disk.set_content(&segment(0), content);
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, report) = open(&logs, LogConfig::default()).await;
+        assert_eq!(report.quarantined, vec![], "the marker saved the scan");
+        assert_eq!(
+            read_range(&log, 0, Offset::new(5), 1000)
+                .await
+                .expect("before")
+                .len(),
+            5
+        );
+        let error = log
+            .read(Offset::new(5), Offset::new(12), 1000, true)
+            .await
+            .expect_err("damaged");
+        assert!(matches!(error, ReadError::Corrupt { .. }), "{error}");
+        assert_eq!(
+            read_range(&log, 6, Offset::new(12), 1000)
+                .await
+                .expect("behind")
+                .len(),
+            6
+        );
+        let error = log
+            .read(Offset::new(5), Offset::new(12), 1000, true)
+            .await
+            .expect_err("still damaged");
+        assert!(
+            matches!(error, ReadError::Corrupt { end, .. } if end == Offset::new(6)),
+            "{error}"
+        );
+        assert_eq!(logs.metrics().corruptions_found, 1);
+    });
+}
+
+#[test]
+fn sealed_segments_are_opened_by_their_index_or_scanned() {
+    let config = LogConfig {
+        segment_size_bytes: 8192,
+        ..LogConfig::default()
+    };
+    for cleanly in [false, true] {
+        for keep_indexes in [true, false] {
+            let disk = written(60, cleanly, &config);
+            let indexes: Vec<_> = disk
+                .files()
+                .into_iter()
+                .map(|(path, _)| path)
+                .filter(|path| path.extension().is_some_and(|e| e == "index"))
+                .collect();
+            assert!(indexes.len() >= 3, "{indexes:?}");
+            for path in &indexes {
+                let mut content = disk.content(path).expect("an index");
+                if !keep_indexes {
+                    content[40] ^= 1;
+                }
+                disk.set_content(path, content);
+            }
+            let logs = lane(&disk, small_lane());
+            run(&logs, async {
+                let (log, report) = open(&logs, config.clone()).await;
+                if keep_indexes {
+                    assert!(report.segments_scanned <= 2, "{report:?}");
+                } else {
+                    assert_eq!(report.segments_scanned, report.segments);
+                }
+                assert_eq!(names(&read_all(&log).await), expected_names(60));
+            });
+        }
+    }
+}
+
+#[test]
+fn damage_in_a_sealed_segment_is_quarantined() {
+    let config = LogConfig {
+        segment_size_bytes: 8192,
+        ..LogConfig::default()
+    };
+    let disk = written(60, false, &config);
+    let content = disk.content(&segment(0)).expect("a segment");
+    let blocks = block_positions(&content);
+    // The last block of the first segment: a torn tail if it were the last segment.
+    let last = blocks.len() - 1;
+    let mut damaged = content;
+    damaged[blocks[last] + 100] ^= 1;
+    disk.set_content(&segment(0), damaged);
+    for (path, _) in disk.files() {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "index")
+        {
+            disk.set_content(&path, vec![0; 4096]);
+        }
+    }
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, report) = open(&logs, config.clone()).await;
+        let bad = Offset::new(last as i64);
+        assert_eq!(report.quarantined, vec![bad..bad.plus(1)]);
+        assert_eq!(report.log_end_offset, Offset::new(60));
+        assert_eq!(
+            read_range(&log, bad.get() + 1, Offset::new(60), 1000)
+                .await
+                .expect("sound")
+                .len(),
+            59 - last
+        );
+    });
+}
+
+#[test]
+fn a_damaged_header_page_loses_nothing() {
+    for (batches, segments) in [(12, 1), (60, 4)] {
+        let config = LogConfig {
+            segment_size_bytes: 8192,
+            ..LogConfig::default()
+        };
+        let config = if segments == 1 {
+            LogConfig::default()
+        } else {
+            config
+        };
+        let pristine = written(batches, false, &config);
+        for bit in 0..36 * 8 {
+            let disk = pristine.crash(Survival::None);
+            let mut content = disk.content(&segment(0)).expect("a segment");
+            content[bit / 8] ^= 1 << (bit % 8);
+            disk.set_content(&segment(0), content);
+            let logs = lane(&disk, small_lane());
+            run(&logs, async {
+                let (log, report) = open(&logs, config.clone()).await;
+                assert_eq!(
+                    report.log_end_offset,
+                    Offset::new(batches as i64),
+                    "bit {bit}"
+                );
+                assert_eq!(
+                    names(&read_all(&log).await),
+                    expected_names(batches),
+                    "bit {bit}"
+                );
+                append_durably(&log, &Batch::new("next", 1)).await;
+            });
+        }
+    }
+}
+
+#[test]
+fn another_logs_directory_is_refused() {
+    let disk = written(3, false, &LogConfig::default());
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let error = logs
+            .open_log(&directory(), LogId::new(8), LogConfig::default())
+            .await
+            .expect_err("refused");
+        assert!(matches!(error, OpenError::ForeignLog { .. }), "{error}");
+    });
+}
+
+#[test]
+fn temporary_files_are_no_part_of_the_log() {
+    let disk = written(3, false, &LogConfig::default());
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        use corelane_storage::disk::Disk;
+        disk.create(&directory().join("00000000000000000003.log.tmp"))
+            .await
+            .expect("created");
+        let (log, report) = open(&logs, LogConfig::default()).await;
+        assert_eq!(report.temporary_files_removed, 1);
+        assert_eq!(read_all(&log).await.len(), 3);
+    });
+}
+
+#[test]
+fn blocks_of_an_earlier_generation_never_decode() {
+    // A recycled file: the old segment's blocks behind the new one's.
+    let old = written(10, false, &LogConfig::default());
+    let stale = old.content(&segment(0)).expect("a segment");
+    let fresh = {
+        let disk = MemoryDisk::new();
+        let logs = lane(
+            &disk,
+            LaneLogsConfig {
+                prewrite: false,
+                ..small_lane()
+            },
+        );
+        run(&logs, async {
+            let (log, _) = open(&logs, LogConfig::default()).await;
+            // Generation 1 goes with the truncation, so what follows is another generation at the same place.
+            append_durably(&log, &Batch::new("gone", 1)).await;
+            log.truncate(Offset::ZERO).await.expect("truncated");
+            append_durably(&log, &Batch::new("b0", 1).sized(300)).await;
+        });
+        disk.crash(Survival::None)
+    };
+    let mut content = fresh.content(&segment(0)).expect("a segment");
+    let end = block_positions(&content)[0] + 64 + 300;
+    let from = end.next_multiple_of(512);
+    content[from..stale.len()].copy_from_slice(&stale[from..]);
+    fresh.set_content(&segment(0), content);
+    let logs = lane(&fresh, small_lane());
+    run(&logs, async {
+        let (log, report) = open(&logs, LogConfig::default()).await;
+        assert_eq!(report.log_end_offset, Offset::new(1), "{report:?}");
+        assert_eq!(names(&read_all(&log).await), ["b0"]);
+    });
+}
+
+#[test]
+fn opening_writes_nothing() {
+    let disk = written(20, false, &LogConfig::default());
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, _) = open(&logs, LogConfig::default()).await;
+        read_all(&log).await;
+    });
+    let writes = disk
+        .trace()
+        .into_iter()
+        .filter(|kind| {
+            !matches!(
+                kind,
+                OperationKind::Open | OperationKind::Read | OperationKind::List
+            )
+        })
+        .count();
+    assert_eq!(writes, 0);
+}
