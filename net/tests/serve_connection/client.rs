@@ -382,7 +382,7 @@ fn pipelined_requests_share_a_send_and_are_answered_in_order() {
             let body = incoming.body_of(&sent).unwrap();
             let mut offsets = Vec::new();
             visit_response(body, sent.version, |_, partition| {
-                offsets.push(partition.outcome.base_offset)
+                offsets.push(partition.outcome.base_offset);
             })
             .unwrap();
             assert_eq!(offsets, [Offset::new(request)]);
