@@ -160,12 +160,12 @@ impl TopicConfig {
                 self.segment_index_size_bytes_max = unsigned(*n);
             }
             ("index.interval.bytes", ConfigValue::Integer(n)) => {
-                self.index_interval_bytes = unsigned(*n)
+                self.index_interval_bytes = unsigned(*n);
             }
             ("flush.messages", ConfigValue::Integer(n)) => self.flush_messages = unsigned(*n),
             ("flush.ms", ConfigValue::Integer(n)) => self.flush_ms = unsigned(*n),
             ("retention.ms", ConfigValue::Integer(n)) => {
-                self.retention_ms = (*n >= 0).then_some(*n)
+                self.retention_ms = (*n >= 0).then_some(*n);
             }
             ("retention.bytes", ConfigValue::Integer(n)) => {
                 self.retention_size_bytes = u64::try_from(*n).ok();
@@ -180,10 +180,10 @@ impl TopicConfig {
                 };
             }
             ("message.timestamp.before.max.ms", ConfigValue::Integer(n)) => {
-                self.timestamp_before_ms_max = *n
+                self.timestamp_before_ms_max = *n;
             }
             ("message.timestamp.after.max.ms", ConfigValue::Integer(n)) => {
-                self.timestamp_after_ms_max = *n
+                self.timestamp_after_ms_max = *n;
             }
             ("cleanup.policy", ConfigValue::List(policies)) => {
                 let has = |policy: &str| policies.iter().any(|element| element == policy);
@@ -196,7 +196,7 @@ impl TopicConfig {
             ("min.compaction.lag.ms", ConfigValue::Integer(n)) => self.compaction_lag_ms_min = *n,
             ("max.compaction.lag.ms", ConfigValue::Integer(n)) => self.compaction_lag_ms_max = *n,
             ("min.cleanable.dirty.ratio", ConfigValue::Double(n)) => {
-                self.cleanable_dirty_ratio_min = *n
+                self.cleanable_dirty_ratio_min = *n;
             }
             ("file.delete.delay.ms", ConfigValue::Integer(n)) => self.file_delete_delay_ms = *n,
             ("min.insync.replicas", ConfigValue::Integer(n)) => {
@@ -204,7 +204,7 @@ impl TopicConfig {
             }
             ("preallocate", ConfigValue::Boolean(b)) => self.preallocate = *b,
             ("unclean.leader.election.enable", ConfigValue::Boolean(b)) => {
-                self.unclean_leader_election = *b
+                self.unclean_leader_election = *b;
             }
             ("record.format", ConfigValue::Text(text)) => {
                 self.record_format = match text.as_str() {

@@ -6,7 +6,7 @@
 //! - a topic name names at most one topic;
 //! - a topic's partitions are numbered from 0 without gaps;
 //! - a log id is above every log id before it, so none is ever reused;
-//! - leader epochs and the next producer id only rise.
+//! - leader epochs and the next producer id never fall.
 //!
 //! Look-ups by name and by id cost one hash; nothing scans all topics but the calls that list them.
 
@@ -27,7 +27,7 @@ pub struct PartitionMeta {
     pub log_id: LogId,
     /// The lane that owns it.
     pub lane: usize,
-    /// The number of its leadership; rises when it moves.
+    /// The number of its leadership.
     pub leader_epoch: LeaderEpoch,
 }
 
@@ -54,14 +54,6 @@ impl TopicMeta {
 /// Why a record does not follow from the records before it: a bug, or a damaged log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ApplyError {
-    /// The cluster has an id already.
-    #[error("the cluster has the id {current} already, a record sets {got}")]
-    ClusterIdChanged {
-        /// The id it has.
-        current: String,
-        /// The id in the record.
-        got: String,
-    },
     /// A server has at least one lane.
     #[error("a record sets the number of lanes to 0")]
     NoLanes,
@@ -115,8 +107,8 @@ pub enum ApplyError {
         /// The lowest that was free.
         next: LogId,
     },
-    /// A leader epoch does not rise.
-    #[error("leader epoch {got} of topic {id} partition {index} is not above {current}")]
+    /// A leader epoch fell.
+    #[error("leader epoch {got} of topic {id} partition {index} is below {current}")]
     LeaderEpochFell {
         /// The topic.
         id: TopicId,
@@ -141,7 +133,6 @@ pub enum ApplyError {
 #[derive(Clone, Debug, Default)]
 pub struct MetadataImage {
     topic_defaults: TopicConfig,
-    cluster_id: Option<String>,
     lanes: Option<usize>,
     topics: HashMap<TopicId, TopicMeta>,
     by_name: HashMap<String, TopicId>,
@@ -172,7 +163,6 @@ impl MetadataImage {
     /// The record does not follow from those before it; the image is as it was.
     pub fn apply(&mut self, record: &MetadataRecord) -> Result<(), ApplyError> {
         match record {
-            MetadataRecord::Cluster { cluster_id } => self.set_cluster_id(cluster_id),
             MetadataRecord::Lanes { count: 0 } => Err(ApplyError::NoLanes),
             MetadataRecord::Lanes { count } => {
                 self.lanes = Some(*count);
@@ -223,17 +213,6 @@ impl MetadataImage {
                 Ok(())
             }
         }
-    }
-
-    fn set_cluster_id(&mut self, got: &str) -> Result<(), ApplyError> {
-        if let Some(current) = &self.cluster_id {
-            return Err(ApplyError::ClusterIdChanged {
-                current: current.clone(),
-                got: got.to_owned(),
-            });
-        }
-        self.cluster_id = Some(got.to_owned());
-        Ok(())
     }
 
     fn add_topic(&mut self, id: TopicId, name: &str) -> Result<(), ApplyError> {
@@ -324,7 +303,7 @@ impl MetadataImage {
             });
         };
         let current = partition.leader_epoch;
-        if leader_epoch <= current {
+        if leader_epoch < current {
             return Err(ApplyError::LeaderEpochFell {
                 id,
                 index,
@@ -379,11 +358,6 @@ impl MetadataImage {
         let load = &mut self.lane_loads[lane];
         assert!(*load > 0, "a lane's partitions are counted");
         *load -= 1;
-    }
-
-    /// The cluster's id, once it has one.
-    pub fn cluster_id(&self) -> Option<&str> {
-        self.cluster_id.as_deref()
     }
 
     /// The number of lanes that partitions were last placed for.

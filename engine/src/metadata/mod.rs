@@ -5,12 +5,30 @@
 //! answers. Every lane owns its own [`MetadataImage`]. A crash leaves a prefix of the log; every request's records stand in
 //! one batch of it, so no request is half applied.
 
+pub mod controller;
+pub mod describe;
 pub mod image;
+pub mod nodes;
+pub mod placement;
 pub mod record;
+pub mod topic_id_source;
 pub mod topic_name;
 
+use corelane_format::ids::LogId;
+
+pub use controller::producer_ids::allocate_producer_ids;
+pub use controller::{Decision, Defaults, Limits};
 pub use image::{ApplyError, MetadataImage, PartitionMeta, TopicMeta};
+pub use nodes::{AdvertisedNode, Nodes};
 pub use record::{MetadataRecord, RecordError};
+pub use topic_id_source::{RandomTopicIds, TopicIdSource, random_cluster_id};
+
+/// The log that holds the metadata records.
+pub const METADATA_LOG_ID: LogId = LogId::METADATA;
 
 #[cfg(test)]
 mod image_tests;
+#[cfg(test)]
+mod record_tests;
+#[cfg(test)]
+mod test_support;

