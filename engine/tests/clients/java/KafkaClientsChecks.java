@@ -52,8 +52,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  */
 public final class KafkaClientsChecks {
     private static final Duration DEADLINE = Duration.ofSeconds(30);
-    /** In the past, so that it cannot be confused with the time of the broker. */
-    private static final long FIRST_TIMESTAMP_MS = 1_700_000_000_000L;
+    /** Hours ago, so that it cannot be confused with the time of the broker; not so long that retention takes the records. */
+    private static final long FIRST_TIMESTAMP_MS = System.currentTimeMillis() - 6 * 3_600_000L;
     private static final int MEBIBYTE = 1024 * 1024;
     private static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
 

@@ -1,13 +1,15 @@
 """Records that exercise what a record may hold, and their comparison with what came back."""
 
+import random
+import time
 from collections import namedtuple
 
 Sample = namedtuple("Sample", "key value headers timestamp_ms")
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
-# In the past, so that it cannot be confused with the time of the broker.
-FIRST_TIMESTAMP_MS = 1_700_000_000_000
+# Hours ago, so that it cannot be confused with the time of the broker; not so long that retention takes the records.
+FIRST_TIMESTAMP_MS = int(time.time() - 6 * 3600) * 1000
 
 MEBIBYTE = 1024 * 1024
 
@@ -31,8 +33,6 @@ def varied(count=120):
 
 def pseudo_random(size_bytes, seed=1):
     """Bytes that no codec shortens much."""
-    import random
-
     return random.Random(seed).randbytes(size_bytes)
 
 

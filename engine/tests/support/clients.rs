@@ -1,0 +1,104 @@
+//! Client programs in other languages, run against a server to the end.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::server::Server;
+
+/// The slowest program takes half a minute on two cores; this only ends a test that would hang.
+const DEADLINE: Duration = Duration::from_mins(7);
+
+/// The folder of the programs' sources.
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+/// What `setup` installed.
+fn installed(name: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("inside the target folder");
+    let path = target.join("clients").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run engine/tests/clients/setup once, which installs the clients that the tests use",
+        path.display()
+    );
+    path
+}
+
+/// Runs one of `clients/python`.
+pub(crate) fn run_python(program: &str, server: &Server) {
+    let mut command = Command::new(installed("venv").join("bin/python"));
+    command
+        .arg(sources().join("python").join(program))
+        .arg(server.bootstrap());
+    command
+        .env("CORELANE_TEST_JARS", installed("java"))
+        .env("CORELANE_TEST_FOLDER", server.folder());
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    run(command, program, server);
+}
+
+/// Runs one of `clients/java`.
+pub(crate) fn run_java(program: &str, server: &Server) {
+    let java = sources().join("java");
+    let mut command = Command::new("java");
+    command.arg("-XX:+UseSerialGC").arg("-Xmx768m");
+    command.arg(format!(
+        "-Dlog4j2.configurationFile={}",
+        java.join("log4j2.properties").display()
+    ));
+    command
+        .arg("-cp")
+        .arg(format!("{}/*", installed("java").display()));
+    command.arg(java.join(program)).arg(server.bootstrap());
+    run(command, program, server);
+}
+
+fn run(mut command: Command, program: &str, server: &Server) {
+    let output_path = server.folder().join(format!("{program}.out"));
+    let output = File::create(&output_path).expect("a file for the program's output");
+    let errors = output.try_clone().expect("a second handle of it");
+    command.stdin(Stdio::null()).stdout(output).stderr(errors);
+    let mut process = command.spawn().unwrap_or_else(|error| {
+        panic!("cannot run {command:?}: {error}; run engine/tests/clients/setup once, which installs what is missing")
+    });
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = process.try_wait().expect("a child can be waited for") {
+            break Some(status);
+        }
+        if start.elapsed() > DEADLINE {
+            let _ = process.kill();
+            let _ = process.wait();
+            break None;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    let printed = fs::read(&output_path).unwrap_or_default();
+    println!("{}", String::from_utf8_lossy(&printed));
+    match status {
+        Some(status) => assert!(
+            status.success(),
+            "{program} ended with {status}; what it printed is above"
+        ),
+        None => panic!("{program} did not end within {DEADLINE:?}; what it printed is above"),
+    }
+}
+
+/// Fails with advice if kcat is not installed.
+pub(crate) fn require_kcat() {
+    let found = env::var_os("PATH")
+        .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join("kcat").exists()));
+    assert!(
+        found,
+        "kcat is missing: run engine/tests/clients/setup once, which installs it"
+    );
+}
