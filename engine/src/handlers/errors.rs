@@ -2,10 +2,18 @@
 
 use corelane_format::ids::LeaderEpoch;
 use corelane_format::kafka::BatchError;
+use corelane_net::api::RequestHeader;
 use corelane_net::error_code::ErrorCode;
+use corelane_net::server::CloseReason;
+use corelane_net::wire::WireError;
 use corelane_storage::{AppendError, ReadError};
 
 use crate::server::controller::ControllerError;
+
+/// The end of a connection that sent a malformed request.
+pub(super) fn malformed(header: &RequestHeader<'_>, error: WireError) -> CloseReason {
+    CloseReason::Body { api_key: header.api_key, api_version: header.api_version, error }
+}
 
 /// A failure of the disk. Clients take it as retriable after a metadata refresh.
 pub(super) const fn storage() -> ErrorCode {
@@ -29,7 +37,7 @@ pub(super) fn of_batch(error: &BatchError) -> ErrorCode {
 pub(super) fn of_read(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        _ => storage(),
+        ReadError::Corrupt { .. } | ReadError::Io { .. } => storage(),
     }
 }
 
@@ -57,9 +65,12 @@ pub(super) fn check_leader_epoch(claimed: LeaderEpoch, leading: LeaderEpoch) -> 
 /// The code for an append that was refused.
 pub(super) fn of_append(error: &AppendError) -> ErrorCode {
     match error {
+        AppendError::DuplicateSequence { .. } => ErrorCode::DuplicateSequenceNumber,
         AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
         AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
-        _ => storage(),
+        // Being truncated or deleted: the client looks the leader up again and retries.
+        AppendError::Busy { .. } => ErrorCode::NotLeaderOrFollower,
+        AppendError::NoSpace { .. } | AppendError::Fenced(_) => storage(),
     }
 }

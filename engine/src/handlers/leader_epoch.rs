@@ -1,4 +1,4 @@
-//! OffsetForLeaderEpoch: where an epoch ended. Without replicas there is one epoch, and it ends at the high watermark.
+//! OffsetForLeaderEpoch: where an epoch ended. Without replicas nothing is ever truncated: each epoch reaches the high watermark.
 
 use std::rc::Rc;
 
@@ -66,6 +66,7 @@ fn end_of(partition: &Partition, current: LeaderEpoch, epoch: i32) -> Result<(i3
     let leading = partition.leader_epoch().get();
     Ok(match epoch {
         _ if epoch < 0 || epoch > leading => UNDEFINED,
-        _ => (leading, partition.high_watermark().get()),
+        // Moving between lanes starts an epoch but never truncates, so no client has to go back in an older one.
+        _ => (epoch, partition.high_watermark().get()),
     })
 }

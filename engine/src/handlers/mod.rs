@@ -4,7 +4,7 @@
 //! runs as a task of its connection, in order.
 
 mod answer;
-mod cluster;
+mod coordinator;
 mod configs;
 mod delete_records;
 mod errors;

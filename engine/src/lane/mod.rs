@@ -3,6 +3,7 @@
 //! Everything in a [`Lane`] belongs to its thread; other lanes reach it by messages only ([`mesh`]). A crash leaves what
 //! the lane's logs had flushed, and nothing else counts.
 
+pub mod housekeeping;
 pub mod mesh;
 pub mod runtime;
 pub mod turns;
@@ -18,11 +19,11 @@ use std::rc::Rc;
 
 use corelane_format::ids::{LogId, PartitionIndex, TopicId};
 use corelane_storage::disk::direct::DirectDisk;
-use corelane_storage::{LaneLogs, LogConfig};
+use corelane_storage::{LaneLogs, LogConfig, RecoveryReport};
 
 use crate::clock::Clock;
-use crate::metadata::{MetadataImage, MetadataRecord};
-use crate::partition::Partition;
+use crate::metadata::{MetadataImage, MetadataRecord, Nodes};
+use crate::partition::{Partition, PartitionLimits};
 use crate::server::cluster::Cluster;
 
 pub use routes::{Route, TopicRoutes};
@@ -49,6 +50,7 @@ pub struct Lane {
     /// The wall clock.
     pub clock: Rc<dyn Clock>,
     image: RefCell<MetadataImage>,
+    nodes: Rc<Nodes>,
     routes: RefCell<RouteTable>,
     controller: RefCell<Option<Rc<crate::server::controller::Controller>>>,
     producer_ids: crate::server::producer_ids::ProducerIdBlock,
@@ -64,6 +66,8 @@ impl Lane {
         logs: Logs,
         clock: Rc<dyn Clock>,
     ) -> Rc<Self> {
+        let image = MetadataImage::new(cluster.defaults.topics.clone());
+        let nodes = Rc::new(cluster.nodes());
         Rc::new(Self {
             index,
             cluster,
@@ -71,7 +75,8 @@ impl Lane {
             turns: Turns::new(),
             logs,
             clock,
-            image: RefCell::new(MetadataImage::default()),
+            image: RefCell::new(image),
+            nodes,
             routes: RefCell::new(RouteTable::default()),
             controller: RefCell::new(None),
             producer_ids: crate::server::producer_ids::ProducerIdBlock::default(),
@@ -82,6 +87,11 @@ impl Lane {
     /// The metadata as this lane has applied it. Do not hold it across an await.
     pub fn image(&self) -> Ref<'_, MetadataImage> {
         self.image.borrow()
+    }
+
+    /// The nodes that clients are told of.
+    pub fn nodes(&self) -> Rc<Nodes> {
+        Rc::clone(&self.nodes)
     }
 
     /// The producer ids that this lane may hand out.
@@ -165,38 +175,37 @@ impl Lane {
         let wanted = {
             let image = self.image.borrow();
             image.topic_by_id(id).map(|topic| {
-                let partitions: Vec<(usize, LogId)> =
-                    topic.partitions.iter().map(|p| (p.lane, p.log_id)).collect();
-                (topic.name.clone(), partitions, LogConfig::from(&image.topic_config(id)))
+                (topic.name.clone(), topic.partitions.clone(), image.topic_config(id))
             })
         };
         let Some((name, partitions, config)) = wanted else {
             return self.forget_topic(known).await;
         };
+        let log_config = LogConfig::from(&config);
+        let limits = PartitionLimits::from(&config);
         let mut owners = Vec::with_capacity(partitions.len());
-        for (index, (owner, log_id)) in partitions.into_iter().enumerate() {
-            if owner != self.index {
-                owners.push(Route::Remote { lane: owner });
+        for (index, meta) in partitions.into_iter().enumerate() {
+            if meta.lane != self.index {
+                owners.push(Route::Remote { lane: meta.lane });
                 continue;
             }
             if let Some(Route::Local(partition)) =
                 known.as_ref().and_then(|routes| routes.partitions.get(index))
             {
-                partition.log.set_config(config.clone());
+                partition.log.set_config(log_config.clone());
+                partition.limits.set(limits);
                 owners.push(Route::Local(Rc::clone(partition)));
                 continue;
             }
-            let directory = self.log_directory(&name, index, log_id);
+            let directory = self.log_directory(&name, index, meta.log_id);
             let (log, report) = self
                 .logs
-                .open_log(&directory, log_id, config.clone())
+                .open_log(&directory, meta.log_id, log_config.clone())
                 .await
                 .map_err(|error| anyhow::anyhow!("cannot open partition {name}-{index}: {error}"))?;
-            if report.is_noteworthy() {
-                tracing::warn!(topic = %name, partition = index, %report, "recovered a partition");
-            }
+            note_recovery(&format!("partition {name}-{index}"), &report);
             let index = PartitionIndex::new(i32::try_from(index).unwrap_or(i32::MAX));
-            owners.push(Route::Local(Rc::new(Partition::new(id, index, log))));
+            owners.push(Route::Local(Rc::new(Partition::new(id, index, log, limits, meta.leader_epoch))));
         }
         self.routes.borrow_mut().insert(TopicRoutes { id, name, partitions: owners });
         Ok(())
@@ -222,6 +231,24 @@ impl Lane {
     /// The partitions that this lane owns.
     pub fn local_partitions(&self) -> Vec<Rc<Partition>> {
         self.routes.borrow().local().collect()
+    }
+}
+
+/// Logs what recovery found, if the operator should know.
+pub(crate) fn note_recovery(what: &str, report: &RecoveryReport) {
+    for range in &report.quarantined {
+        tracing::error!(
+            "{what}: records {} to {} (exclusive) are damaged and kept aside; everything else is served",
+            range.start,
+            range.end
+        );
+    }
+    if let Some(tail) = &report.torn_tail {
+        tracing::warn!(
+            "{what}: cut an unfinished write at offset {} ({}); nothing acknowledged was in it",
+            tail.offset,
+            tail.detail
+        );
     }
 }
 

@@ -106,6 +106,11 @@ impl Turns {
                 Leave::NextTurn => {}
             }
         }
+        self.next().await;
+    }
+
+    /// Waits for the next turn in any case, so that I/O completes meanwhile.
+    pub async fn next(self: &Rc<Self>) {
         self.open_next();
         let number = self.number.get();
         poll_fn(|context| {

@@ -1,5 +1,9 @@
 //! One partition on the lane that owns it.
 
+mod config;
+mod limits;
+
+use std::cell::Cell;
 use std::rc::Rc;
 
 use corelane_format::ids::{LeaderEpoch, Offset, PartitionIndex, TopicId};
@@ -7,11 +11,10 @@ use corelane_storage::PartitionLog;
 
 use crate::lane::LaneDisk;
 
+pub use limits::PartitionLimits;
+
 /// The log of a partition on a lane's disk.
 pub type Log = PartitionLog<LaneDisk>;
-
-/// The leader epoch of every partition of a server without replicas: leadership never moves.
-pub const ONLY_LEADER_EPOCH: LeaderEpoch = LeaderEpoch::new(0);
 
 /// A partition that this lane leads.
 pub struct Partition {
@@ -21,17 +24,20 @@ pub struct Partition {
     pub index: PartitionIndex,
     /// Its log.
     pub log: Rc<Log>,
+    /// What a batch may be.
+    pub limits: Cell<PartitionLimits>,
+    leader_epoch: LeaderEpoch,
 }
 
 impl Partition {
     /// A partition over its opened log.
-    pub fn new(topic: TopicId, index: PartitionIndex, log: Rc<Log>) -> Self {
-        Self { topic, index, log }
+    pub fn new(topic: TopicId, index: PartitionIndex, log: Rc<Log>, limits: PartitionLimits, leader_epoch: LeaderEpoch) -> Self {
+        Self { topic, index, log, limits: Cell::new(limits), leader_epoch }
     }
 
     /// The epoch that this lane leads the partition in.
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        ONLY_LEADER_EPOCH
+        self.leader_epoch
     }
 
     /// Exclusive end of what consumers may see. Without replicas this is what the topic's durability promises.

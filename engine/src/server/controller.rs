@@ -7,21 +7,21 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use corelane_format::ids::Offset;
-use corelane_format::kafka::builder::BatchBuilder;
-use corelane_format::kafka::record::records;
-use corelane_format::kafka::validate::{BatchLimits, split_first_batch, validate_batch};
+use corelane_format::ids::{LeaderEpoch, LogId, Offset};
+use corelane_format::kafka::{BatchBuilder, BatchLimits, records, stored_batches, validate_batch};
 use corelane_storage::LogConfig;
 use glommio::sync::Semaphore;
 use thiserror::Error;
 
-use crate::lane::Lane;
+use crate::lane::{Lane, note_recovery};
 use crate::lane::mesh::LaneGone;
-use crate::metadata::{MetadataImage, MetadataRecord};
-use crate::partition::{Log, ONLY_LEADER_EPOCH};
+use crate::metadata::{Defaults, MetadataImage, MetadataRecord, Nodes};
+use crate::partition::Log;
 
 /// Largest batch of metadata records, in bytes: what one decision may change.
 const BATCH_SIZE_BYTES_MAX: usize = 64 << 20;
+/// The metadata log of a single server has one leader for ever.
+const METADATA_LEADER_EPOCH: LeaderEpoch = LeaderEpoch::new(0);
 /// How much of the metadata log is read at once at start, in bytes.
 const REPLAY_READ_BYTES: usize = 1 << 20;
 
@@ -61,6 +61,17 @@ pub enum ControllerError {
     },
 }
 
+/// What a decision may depend on.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The metadata, with every earlier decision applied.
+    pub image: &'a MetadataImage,
+    /// Settings.
+    pub defaults: &'a Defaults,
+    /// The nodes that clients know.
+    pub nodes: &'a Nodes,
+}
+
 /// The metadata log and the order of decisions.
 pub struct Controller {
     log: Rc<Log>,
@@ -83,13 +94,11 @@ impl Controller {
         };
         let (log, report) = lane
             .logs
-            .open_log(directory, crate::metadata::METADATA_LOG_ID, config)
+            .open_log(directory, LogId::METADATA, config)
             .await
             .map_err(|error| log_failed(error.to_string()))?;
-        if report.is_noteworthy() {
-            tracing::warn!(%report, "recovered the metadata log");
-        }
-        let mut image = MetadataImage::default();
+        note_recovery("the metadata log", &report);
+        let mut image = MetadataImage::new(lane.cluster.defaults.topics.clone());
         let mut next = log.log_start_offset();
         let end = log.log_end_offset();
         while next < end {
@@ -118,12 +127,16 @@ impl Controller {
     pub async fn decide<T>(
         &self,
         lane: &Rc<Lane>,
-        decision: impl FnOnce(&MetadataImage) -> (Vec<MetadataRecord>, T),
+        decision: impl FnOnce(Known<'_>) -> (Vec<MetadataRecord>, T),
     ) -> Result<T, ControllerError> {
         let _turn = self.one_at_a_time.acquire_permit(1).await.map_err(|error| {
             ControllerError::Log { reason: format!("the controller has stopped: {error}") }
         })?;
-        let (records, answer) = decision(&lane.image());
+        let (records, answer) = decision(Known {
+            image: &lane.image(),
+            defaults: &lane.cluster.defaults,
+            nodes: &lane.nodes(),
+        });
         if !records.is_empty() {
             self.append(lane, &records).await?;
             apply_everywhere(lane, &records).await?;
@@ -137,7 +150,9 @@ impl Controller {
         let now = lane.clock.now();
         let mut builder = BatchBuilder::new();
         for record in records {
-            builder.append(now, None, Some(&record.encode()), &[]);
+            builder
+                .append(now, None, Some(&record.encode()), &[])
+                .map_err(|error| log_failed(error.to_string()))?;
         }
         let mut bytes = Vec::new();
         builder.finish_into(&mut bytes).map_err(|error| log_failed(error.to_string()))?;
@@ -148,7 +163,7 @@ impl Controller {
         let batch = validate_batch(&bytes, &limits).map_err(|error| log_failed(error.to_string()))?;
         let appended = self
             .log
-            .append(&batch, ONLY_LEADER_EPOCH, now)
+            .append(&batch, METADATA_LEADER_EPOCH, now)
             .map_err(|error| log_failed(error.to_string()))?;
         self.log
             .wait_readable(appended.last_offset.plus(1))
@@ -177,21 +192,17 @@ async fn apply_everywhere(lane: &Rc<Lane>, records: &[MetadataRecord]) -> Result
     outcome.map_err(|reason| ControllerError::Apply { reason })
 }
 
-fn replay(mut bytes: &[u8], image: &mut MetadataImage) -> Result<(), ControllerError> {
-    while !bytes.is_empty() {
-        let (batch, rest) = split_first_batch(bytes).map_err(|error| ControllerError::Unreadable {
-            offset: Offset::ZERO,
-            reason: error.to_string(),
-        })?;
+fn replay(bytes: &[u8], image: &mut MetadataImage) -> Result<(), ControllerError> {
+    for batch in stored_batches(bytes) {
+        let unreadable = |offset: Offset, reason: String| ControllerError::Unreadable { offset, reason };
+        let batch = batch.map_err(|error| unreadable(Offset::ZERO, error.to_string()))?;
         let base = batch.header().base_offset;
-        let unreadable = |reason: String| ControllerError::Unreadable { offset: base, reason };
-        for record in records(batch.header(), batch.body()) {
-            let record = record.map_err(|error| unreadable(error.to_string()))?;
+        for record in records(batch.header(), batch.records_section()) {
+            let record = record.map_err(|error| unreadable(base, error.to_string()))?;
             let record = MetadataRecord::decode(record.value.unwrap_or_default())
-                .map_err(|error| unreadable(error.to_string()))?;
-            image.apply(&record).map_err(|error| unreadable(error.to_string()))?;
+                .map_err(|error| unreadable(base, error.to_string()))?;
+            image.apply(&record).map_err(|error| unreadable(base, error.to_string()))?;
         }
-        bytes = rest;
     }
     Ok(())
 }
@@ -200,7 +211,7 @@ impl Lane {
     /// Has the controller decide, wherever it is; see [`Controller::decide`].
     pub async fn decide<T: Send + 'static>(
         self: &Rc<Self>,
-        decision: impl FnOnce(&MetadataImage) -> (Vec<MetadataRecord>, T) + Send + 'static,
+        decision: impl FnOnce(Known<'_>) -> (Vec<MetadataRecord>, T) + Send + 'static,
     ) -> Result<T, ControllerError> {
         if let Some(controller) = self.controller() {
             return controller.decide(self, decision).await;

@@ -70,8 +70,8 @@ pub enum DataDirectoryError {
 #[serde(deny_unknown_fields)]
 struct Identity {
     format_version: u32,
-    cluster_id: String,
     server_id: i32,
+    cluster_id: String,
 }
 
 /// A data directory's paths.
@@ -85,7 +85,7 @@ pub struct DataDirectory {
 pub struct OpenDataDirectory {
     /// Its paths.
     pub paths: DataDirectory,
-    /// The cluster id kept in it.
+    /// Kafka's cluster id, kept since the first start.
     pub cluster_id: String,
     _lock: File,
 }
@@ -107,7 +107,7 @@ impl DataDirectory {
     }
 }
 
-/// Creates or opens `root`, locks it and reads its identity; `new_cluster_id` is kept if the directory is new.
+/// Creates or opens `root`, locks it and checks that it belongs to this server; `new_cluster_id` is kept if it is new.
 ///
 /// # Errors
 /// See [`DataDirectoryError`]; a directory that could not be used is left as it was found.
@@ -144,8 +144,8 @@ pub fn open(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let identity = Identity {
                 format_version: FORMAT_VERSION,
-                cluster_id: new_cluster_id.to_owned(),
                 server_id,
+                cluster_id: new_cluster_id.to_owned(),
             };
             write_identity(&root, &identity_path, &identity).map_err(io_error(&identity_path))?;
             identity
@@ -200,8 +200,7 @@ mod tests {
     #[test]
     fn keeps_the_cluster_id_of_the_first_start() {
         let folder = tempfile::tempdir().unwrap();
-        let first = open(folder.path(), 1, "first").unwrap();
-        drop(first);
+        drop(open(folder.path(), 1, "first").unwrap());
         assert_eq!(open(folder.path(), 1, "second").unwrap().cluster_id, "first");
     }
 

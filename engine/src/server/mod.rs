@@ -15,19 +15,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use corelane_net::frame::FrameLimits;
 use corelane_net::server::{ConnectionLimits, serve_connection};
-use corelane_storage::disk::direct::DirectDisk;
+use corelane_storage::disk::direct::{DirectDisk, FlushMode};
 use corelane_storage::{LaneLogs, LaneLogsConfig};
 use glommio::ExecutorJoinHandle;
 
 use crate::clock::SystemClock;
-use crate::config::{ListenMode, PollMode, ServerSettings};
+use crate::config::{FlushChoice, ListenMode, PollMode, ServerSettings};
 use crate::handlers::KafkaService;
-use crate::lane::Lane;
+use crate::lane::{Lane, housekeeping};
 use crate::lane::mesh::{self, Mesh, MeshReceiver};
 use crate::lane::runtime::{LaneRuntimeConfig, spawn_lane};
 use crate::lane::watchdog::Watchdog;
-use cluster::{Cluster, Node};
+use crate::metadata::{AdvertisedNode, MetadataRecord};
+use cluster::Cluster;
 use controller::{CONTROLLER_LANE, Controller};
 use data_directory::OpenDataDirectory;
 use listener::Listeners;
@@ -59,8 +61,10 @@ struct LaneStart {
     mesh: Mesh<Lane>,
     receiver: MeshReceiver<Lane>,
     socket: std::net::TcpListener,
+    disk: DirectDisk,
     logs: LaneLogsConfig,
     limits: ConnectionLimits,
+    retention_check_interval: Duration,
     opened: flume::Sender<Result<(), String>>,
     image: flume::Receiver<crate::metadata::MetadataImage>,
     images: Vec<flume::Sender<crate::metadata::MetadataImage>>,
@@ -92,19 +96,20 @@ impl Server {
             .iter()
             .take(shown)
             .enumerate()
-            .map(|(lane, address)| Node {
-                id: settings.server_id * 1000 + i32::try_from(lane).unwrap_or(i32::MAX),
-                address: *address,
+            .map(|(lane, address)| AdvertisedNode {
+                id: settings.node_id(lane),
+                host: settings.client_host(),
+                port: address.port(),
             })
             .collect();
         let cluster = Arc::new(Cluster {
             cluster_id: data.cluster_id.clone(),
-            rack: Some(settings.rack.clone()),
-            nodes,
+            rack: settings.rack.clone(),
+            advertised: nodes,
             lanes,
             data: data.paths.clone(),
             defaults: settings.metadata_defaults(),
-            request_size_bytes_max: settings.broker.request_size_bytes_max(),
+            fetch_size_bytes_max: settings.broker.fetch_size_bytes_max(),
         });
 
         let (mesh, receivers) = mesh::channels(lanes);
@@ -122,8 +127,10 @@ impl Server {
                 mesh: mesh.clone(),
                 receiver,
                 socket,
-                logs: settings.lane_logs_config(),
-                limits: settings.connection_limits(),
+                disk: disk(settings),
+                logs: lane_logs_config(settings),
+                limits: connection_limits(settings),
+                retention_check_interval: Duration::from_millis(settings.broker.retention_check_interval_ms()),
                 opened: opened.clone(),
                 image,
                 images: if index == CONTROLLER_LANE { images.clone() } else { Vec::new() },
@@ -165,9 +172,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Bootstrap addresses, one per node.
-    pub fn bootstrap(&self) -> Vec<SocketAddr> {
-        self.cluster.nodes.iter().map(|node| node.address).collect()
+    /// Bootstrap addresses as `HOST:PORT`, one per node.
+    pub fn bootstrap(&self) -> Vec<String> {
+        self.cluster.advertised.iter().map(|node| format!("{}:{}", node.host, node.port)).collect()
     }
 
     /// A handle that asks the server to stop, from any thread.
@@ -203,6 +210,35 @@ impl Server {
     }
 }
 
+fn disk(settings: &ServerSettings) -> DirectDisk {
+    DirectDisk::new(match settings.flush_mode {
+        FlushChoice::Dsync => FlushMode::DataSync,
+        FlushChoice::Fdatasync => FlushMode::Fdatasync,
+    })
+}
+
+fn lane_logs_config(settings: &ServerSettings) -> LaneLogsConfig {
+    LaneLogsConfig {
+        tail_budget_bytes: settings.memory.lane_tail_bytes,
+        read_budget_bytes: settings.memory.lane_read_bytes,
+        unflushed_budget_bytes: settings.memory.lane_unflushed_bytes,
+        ..LaneLogsConfig::default()
+    }
+}
+
+fn connection_limits(settings: &ServerSettings) -> ConnectionLimits {
+    ConnectionLimits {
+        frame: FrameLimits {
+            frame_bytes_max: settings.broker.request_size_bytes_max(),
+            ..FrameLimits::default()
+        },
+        requests_in_flight_max: settings.connection_requests_max,
+        response_bytes_queued_max: settings.memory.connection_response_bytes,
+        frame_deadline_ms: settings.frame_deadline_ms,
+        idle_ms_max: settings.broker.connection_idle_ms_max(),
+    }
+}
+
 async fn run_lane(start: LaneStart) {
     let ended = start.ended.clone();
     let opened = start.opened.clone();
@@ -222,7 +258,7 @@ async fn run_lane(start: LaneStart) {
 }
 
 async fn open_lane(start: &LaneStart) -> anyhow::Result<Rc<Lane>> {
-    let logs = LaneLogs::new(DirectDisk::default(), start.logs.clone());
+    let logs = LaneLogs::new(start.disk, start.logs.clone());
     let lane = Lane::new(
         start.index,
         Rc::new(Cluster::clone(&start.cluster)),
@@ -252,8 +288,10 @@ async fn open_controller(lane: &Rc<Lane>) -> anyhow::Result<crate::metadata::Met
     let (controller, mut image) =
         Controller::open(lane, &lane.cluster.data.metadata()).await.context("cannot open the metadata")?;
     let moves = crate::metadata::placement::reassign(&image, lane.cluster.lanes);
+    if moves.iter().any(|record| matches!(record, MetadataRecord::PartitionLane { .. })) {
+        tracing::info!(lanes = lane.cluster.lanes, "moving partitions to this start's lanes");
+    }
     if !moves.is_empty() {
-        tracing::info!(partitions = moves.len(), lanes = lane.cluster.lanes, "moving partitions to this start's lanes");
         controller.append(lane, &moves).await?;
         for record in &moves {
             image.apply(record)?;
@@ -272,8 +310,7 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
             match listener.accept().await {
                 Ok(stream) => {
                     let service = Rc::clone(&service);
-                    let limits = limits.clone();
-                    glommio::spawn_local(async move {
+                                        glommio::spawn_local(async move {
                         let peer = stream.peer_addr().ok();
                         let reason = serve_connection(stream, service, limits).await;
                         tracing::debug!(?peer, %reason, "connection closed");
@@ -288,7 +325,10 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
             }
         }
     });
+    let housekeeping =
+        glommio::spawn_local(housekeeping::run(Rc::clone(&lane), start.retention_check_interval));
     mesh::receive(Rc::clone(&lane), start.receiver).await;
     accepting.cancel().await;
+    housekeeping.cancel().await;
     lane.logs.shutdown().await.map_err(|error| format!("lane {} could not close its logs: {error}", lane.index))
 }

@@ -55,7 +55,7 @@ impl Lane {
                 return Ok(id);
             }
             let first = self
-                .decide(|image| crate::metadata::allocate_producer_ids(image, BLOCK_IDS))
+                .decide(|known| crate::metadata::allocate_producer_ids(known.image, BLOCK_IDS))
                 .await?;
             self.producer_ids().next.set(first);
             self.producer_ids().end.set(first + BLOCK_IDS);

@@ -1,0 +1,248 @@
+//! Produce: from bytes in the receive buffer to the partition's tail, and the answer once they are durable.
+//!
+//! The request is handled while its bytes are still borrowed: every batch is validated in place and copied once, into
+//! its partition's chunk. Only a batch for another lane is copied to be sent there. What waits afterwards is the
+//! response, already written but for its outcomes. Nothing here is done per record.
+
+use std::rc::Rc;
+
+use corelane_format::ids::{Offset, PartitionIndex, TimestampMs, TopicId};
+use corelane_format::kafka::{BatchLimits, validate_batch, validate_client_batch};
+use corelane_net::api::RequestHeader;
+use corelane_net::error_code::ErrorCode;
+use corelane_net::produce::{
+    PartitionOutcome, PartitionSlot, ProduceRequest, ProduceResponseWriter, ProduceTopic,
+};
+use corelane_net::server::{CloseReason, Pending};
+use corelane_net::topic::TopicRef;
+use corelane_storage::AppendError;
+
+use super::errors;
+use super::fetch::FetchSlice;
+use super::remote::{PartitionAnswer, local};
+use crate::lane::{Lane, Route, TopicRoutes};
+use crate::partition::{Log, Partition};
+
+/// Acks that Kafka knows: none, the leader, all in-sync replicas.
+const ACKS: std::ops::RangeInclusive<i16> = -1..=1;
+
+/// A batch that is in its partition's tail but perhaps not durable yet.
+#[derive(Clone)]
+struct Appended {
+    log: Rc<Log>,
+    /// Exclusive end of the batch.
+    end: Offset,
+    outcome: PartitionOutcome,
+}
+
+/// An outcome that is still to come.
+enum Waiting {
+    Here(PartitionSlot, Appended),
+    Elsewhere(PartitionSlot, PartitionAnswer<PartitionOutcome>),
+}
+
+/// Handles one request. What it appended stays appended even if the answer is never awaited.
+pub(super) fn handle(lane: &Rc<Lane>, header: &RequestHeader<'_>, body: &[u8]) -> Pending<FetchSlice> {
+    let request = match ProduceRequest::parse(body, header.api_version) {
+        Ok(request) => request,
+        Err(error) => return Pending::Close(errors::malformed(header, error)),
+    };
+    let refused = refusal(&request, header);
+    let now = lane.clock.now();
+    let mut writer =
+        ProduceResponseWriter::new(header.correlation_id, header.api_version, request.topics_count());
+    let mut waiting = Vec::with_capacity(request.partitions_count().min(64));
+    let mut any_failed = false;
+    for topic in request.topics() {
+        writer.topic(topic.topic, topic.partitions_count);
+        let routes = routes_of(lane, &topic);
+        for partition in topic.partitions() {
+            let result = match refused {
+                Some(code) => Err(code),
+                None => append(
+                    lane,
+                    &topic,
+                    routes.as_deref(),
+                    partition.index,
+                    partition.records,
+                    now,
+                ),
+            };
+            match result {
+                Ok(Started::Here(appended)) => {
+                    let slot = writer.partition(partition.index, appended.outcome);
+                    waiting.push(Waiting::Here(slot, appended));
+                }
+                Ok(Started::Elsewhere(answer)) => {
+                    let slot =
+                        writer.partition(partition.index, PartitionOutcome::failed(ErrorCode::UnknownServerError));
+                    waiting.push(Waiting::Elsewhere(slot, answer));
+                }
+                Err(code) => {
+                    any_failed = true;
+                    writer.partition(partition.index, PartitionOutcome::failed(code));
+                }
+            }
+        }
+    }
+    if request.acks == 0 {
+        // Without a response, closing is the only way to tell that something was refused; Kafka does so too.
+        return if any_failed {
+            Pending::Close(CloseReason::Service("a produce request without acks was refused".into()))
+        } else {
+            keep_running(waiting);
+            Pending::NoResponse
+        };
+    }
+    Pending::Later(Box::pin(async move {
+        for one in waiting {
+            match one {
+                Waiting::Here(slot, appended) => {
+                    if appended.log.wait_readable(appended.end).await.is_err() {
+                        writer.set(slot, PartitionOutcome::failed(errors::storage()));
+                    }
+                }
+                Waiting::Elsewhere(slot, answer) => {
+                    writer.set(slot, answer.await.unwrap_or_else(PartitionOutcome::failed));
+                }
+            }
+        }
+        Ok(writer.finish(0, &[]))
+    }))
+}
+
+/// What is wrong with the request as a whole, if anything.
+fn refusal(request: &ProduceRequest<'_>, header: &RequestHeader<'_>) -> Option<ErrorCode> {
+    if header.api_version < corelane_net::api::PRODUCE_VERSION_SERVED_MIN {
+        return Some(ErrorCode::UnsupportedVersion);
+    }
+    if !ACKS.contains(&request.acks) {
+        return Some(ErrorCode::InvalidRequiredAcks);
+    }
+    // Transactions are not served yet, and no producer can have begun one.
+    request.transactional_id.map(|_| ErrorCode::TransactionalIdAuthorizationFailed)
+}
+
+fn routes_of(lane: &Lane, topic: &ProduceTopic<'_>) -> Option<Rc<TopicRoutes>> {
+    match topic.topic {
+        TopicRef::Name(name) => lane.topic(name),
+        TopicRef::Id(id) => lane.topic_by_id(id),
+    }
+}
+
+/// How an append went on.
+enum Started {
+    Here(Appended),
+    Elsewhere(PartitionAnswer<PartitionOutcome>),
+}
+
+fn append(
+    lane: &Rc<Lane>,
+    topic: &ProduceTopic<'_>,
+    routes: Option<&TopicRoutes>,
+    index: PartitionIndex,
+    records: Option<&[u8]>,
+    now: TimestampMs,
+) -> Result<Started, ErrorCode> {
+    let unknown = match topic.topic {
+        TopicRef::Name(_) => ErrorCode::UnknownTopicOrPartition,
+        TopicRef::Id(_) => ErrorCode::UnknownTopicId,
+    };
+    let routes = routes.ok_or(unknown)?;
+    let route = routes.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let records = records.filter(|records| !records.is_empty()).ok_or(ErrorCode::InvalidRecord)?;
+    match route {
+        Route::Local(partition) => append_here(partition, records, now).map(Started::Here),
+        Route::Remote { lane: owner } => {
+            Ok(Started::Elsewhere(append_elsewhere(lane, *owner, routes.id, index, records)))
+        }
+    }
+}
+
+/// Validates one batch and copies it into the partition's tail.
+fn append_here(
+    partition: &Partition,
+    records: &[u8],
+    now: TimestampMs,
+) -> Result<Appended, ErrorCode> {
+    let limits = BatchLimits {
+        size_bytes_max: partition.limits.get().message_size_bytes_max,
+        records_max: i32::MAX,
+    };
+    let batch = validate_batch(records, &limits).map_err(|error| errors::of_batch(&error))?;
+    validate_client_batch(&batch).map_err(|error| errors::of_batch(&error))?;
+    if batch.header().attributes.is_transactional() {
+        return Err(ErrorCode::InvalidTxnState);
+    }
+    partition.limits.get().check_timestamps(batch.header(), now)?;
+    let log_start_offset = partition.log.log_start_offset();
+    match partition.log.append(&batch, partition.leader_epoch(), now) {
+        Ok(appended) => Ok(Appended {
+            log: Rc::clone(&partition.log),
+            end: appended.last_offset.plus(1),
+            outcome: PartitionOutcome {
+                error: ErrorCode::None,
+                base_offset: appended.base_offset,
+                log_append_time: appended.log_append_time.unwrap_or(TimestampMs::new(-1)),
+                log_start_offset,
+            },
+        }),
+        // The producer did not hear of the first answer: it gets the same one, no sooner than the batch is durable.
+        Err(AppendError::DuplicateSequence { base_offset, last_offset, .. }) => Ok(Appended {
+            log: Rc::clone(&partition.log),
+            end: last_offset.plus(1),
+            outcome: PartitionOutcome {
+                error: ErrorCode::None,
+                base_offset,
+                log_append_time: TimestampMs::new(-1),
+                log_start_offset,
+            },
+        }),
+        Err(error) => {
+            tracing::debug!(topic = %partition.topic, partition = %partition.index, %error, "append refused");
+            Err(errors::of_append(&error))
+        }
+    }
+}
+
+/// Sends a copy of the batch to the lane that owns the partition; it is under way when this returns, so that batches of
+/// one connection arrive there in order.
+fn append_elsewhere(
+    lane: &Rc<Lane>,
+    owner: usize,
+    topic: TopicId,
+    index: PartitionIndex,
+    records: &[u8],
+) -> PartitionAnswer<PartitionOutcome> {
+    let forwarded = lane.forward(records.len());
+    let records = records.to_vec();
+    let answer = lane.mesh.call(owner, move |lane: Rc<Lane>| {
+        // Appended here and now, not in the future: work is started in the order of arrival.
+        let appended = match local(&lane, topic, index) {
+            Some(partition) => append_here(&partition, &records, lane.clock.now()),
+            None => Err(ErrorCode::NotLeaderOrFollower),
+        };
+        async move {
+            let appended = appended?;
+            appended.log.wait_readable(appended.end).await.map_err(|_| errors::storage())?;
+            Ok(appended.outcome)
+        }
+    });
+    Box::pin(async move {
+        let outcome = answer.await.unwrap_or(Err(ErrorCode::BrokerNotAvailable));
+        drop(forwarded);
+        outcome
+    })
+}
+
+/// Lets forwarded appends of a request without acks finish, so that their bytes stay counted while they are under way.
+fn keep_running(waiting: Vec<Waiting>) {
+    for one in waiting {
+        if let Waiting::Elsewhere(_, answer) = one {
+            glommio::spawn_local(async move {
+                let _ = answer.await;
+            })
+            .detach();
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The service behind every connection of a lane: reads the header and hands the request to its handler.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use corelane_net::api::{self, RequestHeader};
+use corelane_net::server::{CloseReason, ConnectionInfo, Pending, Service};
+
+use super::fetch::FetchSlice;
+use super::{answer, fetch, produce};
+use crate::lane::Lane;
+
+/// Bytes that a lane may have forwarded to others before its connections stop reading.
+const FORWARDED_BYTES_MAX: usize = 64 << 20;
+
+/// Serves Kafka requests on one lane.
+pub struct KafkaService {
+    lane: Rc<Lane>,
+}
+
+impl KafkaService {
+    /// The service of `lane`.
+    pub fn new(lane: Rc<Lane>) -> Self {
+        Self { lane }
+    }
+}
+
+impl Service for KafkaService {
+    type Slice = FetchSlice;
+
+    fn call(&self, connection: &ConnectionInfo, frame: &[u8]) -> Pending<FetchSlice> {
+        let (header, body) = match RequestHeader::parse(frame) {
+            Ok(parsed) => parsed,
+            Err(error) => return Pending::Close(CloseReason::Header(error)),
+        };
+        match header.api_key {
+            api::PRODUCE if header.has_supported_version() => produce::handle(&self.lane, &header, body),
+            api::FETCH if header.has_supported_version() => fetch::handle(&self.lane, &header, body),
+            _ => answer::control(&self.lane, connection, &header, body),
+        }
+    }
+
+    fn admit(&self, size_bytes: usize) -> impl Future<Output = ()> {
+        let lane = Rc::clone(&self.lane);
+        async move {
+            lane.logs.admit(size_bytes).await;
+            while lane.forwarded_bytes() > FORWARDED_BYTES_MAX {
+                lane.turns.next().await;
+            }
+        }
+    }
+
+    fn turn(&self) -> impl Future<Output = ()> {
+        let lane = Rc::clone(&self.lane);
+        async move { lane.turns.pass().await }
+    }
+}
+
+/// A request whose frame is gone, for handlers that run later.
+pub(super) struct Owned {
+    pub(super) api_key: i16,
+    pub(super) version: i16,
+    pub(super) correlation_id: i32,
+    pub(super) body: Bytes,
+}
+
+impl Owned {
+    pub(super) fn new(header: &RequestHeader<'_>, body: &[u8]) -> Self {
+        Self {
+            api_key: header.api_key,
+            version: header.api_version,
+            correlation_id: header.correlation_id,
+            body: Bytes::copy_from_slice(body),
+        }
+    }
+}
