@@ -187,7 +187,7 @@ mod tests {
                 broker.connections_max(),
                 broker.connections_per_address_max()
             ),
-            (16_384, 16_384)
+            (12_000, 12_000)
         );
         assert_eq!(broker.fetch_size_bytes_max(), 55 << 20);
         assert_eq!(broker.retention_check_interval_ms(), 300_000);

@@ -302,14 +302,14 @@ pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
     broker(
         "max.connections",
         ConfigType::Int,
-        Some("16384"),
+        Some("12000"),
         Rule::AtLeast(1),
         "The most connections that the server keeps at once; Kafka's default is without limit.",
     ),
     broker(
         "max.connections.per.ip",
         ConfigType::Int,
-        Some("16384"),
+        Some("12000"),
         Rule::AtLeast(1),
         "The most connections from one address at once; Kafka's default is without limit.",
     ),
