@@ -1,99 +1,24 @@
-//! Malformed, truncated, oversized and impossible input over raw TCP: the exact Kafka error or a closed connection,
+//! Malformed, truncated, oversized and impossible requests over raw TCP: the exact Kafka error or a closed connection,
 //! bounded memory, other connections untouched, nothing lost.
 
 mod support;
 
 use support::{
-    admin::{create_topic, watermarks},
     batch::Batch,
     seed::Random,
-    server::{Listen, Server, is_kafka},
+    server::is_kafka,
+    subject::Subject,
     wire::{
-        API_VERSIONS, Answer, CREATE_TOPICS, Connection, FETCH, LIST_OFFSETS, METADATA, PRODUCE,
-        Produced, Reader, frame, produce_body, put_string, request,
+        API_VERSIONS, Answer, CREATE_TOPICS, FETCH, LIST_OFFSETS, METADATA, PRODUCE, Reader, frame,
+        produce_body, put_string, read_produced, request,
     },
 };
 
 const MEBIBYTE: u64 = 1024 * 1024;
-/// What a server may grow by under hostile input. A JVM's heap grows as it likes within its own bound.
-const GROWTH_MAX_BYTES: u64 = 64 * MEBIBYTE;
 
-const CORRUPT_MESSAGE: i16 = 2;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-const MESSAGE_TOO_LARGE: i16 = 10;
 const INVALID_REQUIRED_ACKS: i16 = 21;
-const INVALID_TIMESTAMP: i16 = 32;
 const UNSUPPORTED_VERSION: i16 = 35;
-const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
-const INVALID_RECORD: i16 = 87;
-
-/// A server with a topic, a connection that behaves, and the records that this connection stored.
-struct Subject {
-    server: Server,
-    good: Connection,
-    stored: i64,
-}
-
-impl Subject {
-    fn start(name: &str) -> Self {
-        let server = Server::start(name, Listen::PerCore);
-        create_topic(server.bootstrap(), "good", 1, &[]);
-        create_topic(server.bootstrap(), "bad", 1, &[]);
-        let good = Connection::open(server.address());
-        let mut subject = Self {
-            server,
-            good,
-            stored: 0,
-        };
-        subject.assert_serves("at the start");
-        subject
-    }
-
-    fn open(&self) -> Connection {
-        Connection::open(self.server.address())
-    }
-
-    /// The connection that behaves is served as ever.
-    fn assert_serves(&mut self, when: &str) {
-        self.server.assert_alive();
-        let batch = Batch::of(&[format!("good record {}", self.stored).as_bytes()]).encode();
-        let produced = self.good.produce("good", 0, &batch);
-        assert_eq!(
-            produced,
-            Produced {
-                error_code: 0,
-                base_offset: self.stored
-            },
-            "{when}"
-        );
-        let (error_code, high_watermark, records) = self.good.fetch("good", 0, self.stored);
-        assert_eq!((error_code, high_watermark), (0, self.stored + 1), "{when}");
-        assert_eq!(records[16..], batch[16..], "{when}: the record read back");
-        self.stored += 1;
-    }
-
-    /// Nothing of what was refused is stored, and all of what was acknowledged, also after a crash.
-    fn finish(mut self, bad_stored: i64) {
-        self.assert_serves("at the end");
-        assert_eq!(
-            watermarks(self.server.bootstrap(), "bad", 0),
-            (0, bad_stored),
-            "what came of bad input"
-        );
-        self.server.kill_9();
-        self.server.start_again();
-        assert_eq!(
-            watermarks(self.server.bootstrap(), "good", 0),
-            (0, self.stored),
-            "good records after a crash"
-        );
-        assert_eq!(
-            watermarks(self.server.bootstrap(), "bad", 0),
-            (0, bad_stored),
-            "bad records after a crash"
-        );
-    }
-}
 
 #[test]
 fn impossible_frames_close_their_connection_only() {
@@ -208,257 +133,7 @@ fn impossible_frames_close_their_connection_only() {
         wrong.is_empty(),
         "these should close the connection: {wrong:#?}"
     );
-    assert_growth(&subject, before);
-    subject.finish(0);
-}
-
-fn assert_growth(subject: &Subject, before: u64) {
-    let growth = subject.server.resident_bytes().saturating_sub(before);
-    assert!(
-        is_kafka() || growth < GROWTH_MAX_BYTES,
-        "memory grew by {growth} bytes"
-    );
-}
-
-#[test]
-fn bad_batches_get_kafkas_own_errors() {
-    let mut subject = Subject::start("bad-batches");
-    let good = || Batch::of(&[b"one", b"two", b"three"]);
-    let encoded = good().encode();
-    let far_future = 4_000_000_000_000;
-    let cases: Vec<(&str, Vec<u8>, i16)> = vec![
-        (
-            "a wrong checksum",
-            Batch {
-                crc_error: 1,
-                ..good()
-            }
-            .encode(),
-            CORRUPT_MESSAGE,
-        ),
-        (
-            "a flipped bit in the records",
-            flipped(&encoded, encoded.len() - 3),
-            CORRUPT_MESSAGE,
-        ),
-        (
-            "a flipped bit in the header",
-            flipped(&encoded, 40),
-            CORRUPT_MESSAGE,
-        ),
-        (
-            "magic 0",
-            Batch { magic: 0, ..good() }.encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "magic 1",
-            Batch { magic: 1, ..good() }.encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "magic 3",
-            Batch { magic: 3, ..good() }.encode(),
-            CORRUPT_MESSAGE,
-        ),
-        (
-            "a negative magic",
-            Batch {
-                magic: -1,
-                ..good()
-            }
-            .encode(),
-            CORRUPT_MESSAGE,
-        ),
-        (
-            "a length beyond the records",
-            Batch {
-                length_error: 10,
-                ..good()
-            }
-            .encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "a length short of the records",
-            Batch {
-                length_error: -5,
-                ..good()
-            }
-            .encode(),
-            CORRUPT_MESSAGE,
-        ),
-        (
-            "a length of nothing",
-            Batch {
-                length_error: -80,
-                ..good()
-            }
-            .encode(),
-            CORRUPT_MESSAGE,
-        ),
-        (
-            "half a batch",
-            encoded[..encoded.len() / 2].to_vec(),
-            INVALID_RECORD,
-        ),
-        ("half a header", encoded[..30].to_vec(), INVALID_RECORD),
-        ("no bytes", Vec::new(), INVALID_RECORD),
-        (
-            "two batches",
-            [encoded.clone(), encoded.clone()].concat(),
-            INVALID_RECORD,
-        ),
-        (
-            "more records than are there",
-            Batch {
-                records_count: Some(4),
-                ..good()
-            }
-            .encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "fewer records than are there",
-            Batch {
-                records_count: Some(2),
-                ..good()
-            }
-            .encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "2 billion records",
-            Batch {
-                records_count: Some(i32::MAX),
-                ..good()
-            }
-            .encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "2 billion records, and the last offset says so too",
-            Batch {
-                records_count: Some(i32::MAX),
-                last_offset_delta: Some(i32::MAX - 1),
-                ..good()
-            }
-            .encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "a negative number of records",
-            Batch {
-                records_count: Some(-1),
-                ..good()
-            }
-            .encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "no records",
-            Batch {
-                values: vec![],
-                ..good()
-            }
-            .encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "a last offset that skips",
-            Batch {
-                last_offset_delta: Some(7),
-                ..good()
-            }
-            .encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "a control batch",
-            Batch {
-                attributes: 0x20,
-                ..good()
-            }
-            .encode(),
-            INVALID_RECORD,
-        ),
-        (
-            "a time far in the future",
-            Batch {
-                base_timestamp_ms: far_future,
-                max_timestamp_ms: far_future,
-                ..good()
-            }
-            .encode(),
-            INVALID_TIMESTAMP,
-        ),
-        (
-            "more than max.message.bytes",
-            Batch::of(&[&vec![b'x'; 1_048_588]]).encode(),
-            MESSAGE_TOO_LARGE,
-        ),
-        (
-            "a sequence that does not begin",
-            good().by_producer(700_000, 0, 5).encode(),
-            0,
-        ),
-        (
-            "a sequence that skips",
-            good().by_producer(700_000, 0, 11).encode(),
-            OUT_OF_ORDER_SEQUENCE_NUMBER,
-        ),
-    ];
-    let before = subject.server.resident_bytes();
-    let mut offender = subject.open();
-    let (mut stored, mut wrong) = (0, Vec::new());
-    for (what, records, expected) in cases {
-        let produced = offender.produce("bad", 0, &records);
-        let expected = Produced {
-            error_code: expected,
-            base_offset: if expected == 0 { stored } else { -1 },
-        };
-        if produced != expected {
-            wrong.push(format!("{what}: got {produced:?}, expected {expected:?}"));
-        }
-        stored += if produced.error_code == 0 { 3 } else { 0 };
-        subject.assert_serves(what);
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_growth(&subject, before);
-    subject.finish(stored);
-}
-
-fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    bytes[at] ^= 0x10;
-    bytes
-}
-
-#[test]
-fn an_unknown_compression_is_refused() {
-    let mut subject = Subject::start("bad-compression");
-    for codec in [5, 6, 7] {
-        let batch = Batch {
-            attributes: codec,
-            ..Batch::of(&[b"one"])
-        }
-        .encode();
-        match subject
-            .open()
-            .ask(PRODUCE, 3, &produce_body("bad", 0, -1, &batch))
-        {
-            // Kafka meets it as a failure of its own: UNKNOWN_SERVER_ERROR, after which producers give up.
-            Answer::Body(body) => {
-                let error_code = support::wire::read_produced(&body).error_code;
-                assert!(
-                    [-1, CORRUPT_MESSAGE, INVALID_RECORD].contains(&error_code),
-                    "codec {codec}: {error_code}"
-                );
-            }
-            Answer::Closed => {}
-        }
-        subject.assert_serves(&format!("codec {codec}"));
-    }
+    subject.assert_no_growth(before);
     subject.finish(0);
 }
 
@@ -495,11 +170,7 @@ fn impossible_requests_get_kafkas_own_errors() {
         let answer = connection
             .ask(PRODUCE, 3, &produce_body(topic, partition, acks, &batch))
             .body();
-        assert_eq!(
-            support::wire::read_produced(&answer).error_code,
-            expected,
-            "{what}"
-        );
+        assert_eq!(read_produced(&answer).error_code, expected, "{what}");
     }
     for (what, topic, partition, offset, expected) in [
         ("an offset beyond the end", "bad", 0, 1, 1),
@@ -575,7 +246,7 @@ fn announced_bytes_cost_no_memory_before_they_come() {
         peer.send_raw(&start);
     }
     subject.assert_serves("with 200 unfinished frames");
-    assert_growth(&subject, before);
+    subject.assert_no_growth(before);
     drop(peers);
     subject.assert_serves("after 200 unfinished frames");
     subject.finish(0);

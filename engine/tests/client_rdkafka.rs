@@ -359,7 +359,7 @@ fn records_are_deleted_below_an_offset(bootstrap: &str) {
     );
     let mut offsets = Vec::new();
     read_partition(bootstrap, "trimmed", 0, 30, 120, |message| {
-        offsets.push(message.offset())
+        offsets.push(message.offset());
     });
     assert_eq!(offsets, (30..120).collect::<Vec<_>>(), "offsets left");
 }

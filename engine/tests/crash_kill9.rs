@@ -184,7 +184,7 @@ impl Load {
                 (bootstrap.to_owned(), Arc::clone(ledger), Arc::clone(&stop));
             let random = Random::new(random.next());
             threads.push(thread::spawn(move || {
-                produce(&bootstrap, producer, manner, &ledger, &stop, random)
+                produce(&bootstrap, producer, manner, &ledger, &stop, random);
             }));
         }
         let (bootstrap, ledger, reading) =

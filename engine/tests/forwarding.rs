@@ -24,14 +24,7 @@ fn every_connection_serves_every_partition(listen: Listen) {
         let batch = Batch::of(&[format!("{offset} through {address}").as_bytes()]).encode();
         for partition in 0..PARTITIONS {
             let produced = connection.produce("spread", partition, &batch);
-            assert_eq!(
-                produced,
-                Produced {
-                    error_code: 0,
-                    base_offset: offset
-                },
-                "{address}, {partition}"
-            );
+            assert_eq!(produced, Produced::at(offset), "{address}, {partition}");
             let (error_code, high_watermark, records) =
                 connection.fetch("spread", partition, offset);
             assert_eq!(

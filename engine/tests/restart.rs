@@ -43,14 +43,7 @@ fn produce_numbers(server: &Server, topic: &str, partition: i32, numbers: Range<
     for number in numbers {
         let batch = Batch::of(&[format!("{topic}/{partition}/{number}").as_bytes()]);
         let produced = connection.produce(topic, partition, &batch.encode());
-        assert_eq!(
-            produced,
-            Produced {
-                error_code: 0,
-                base_offset: number
-            },
-            "{topic}/{partition}"
-        );
+        assert_eq!(produced, Produced::at(number), "{topic}/{partition}");
     }
 }
 
@@ -205,10 +198,7 @@ fn idempotent_state_survives(name: &str, end: End) {
         let produced = connection.produce("sequences", 0, &batch(number * 2));
         assert_eq!(
             produced,
-            Produced {
-                error_code: 0,
-                base_offset: i64::from(number) * 2
-            },
+            Produced::at(i64::from(number) * 2),
             "batch {number}"
         );
     }
@@ -227,10 +217,7 @@ fn idempotent_state_survives(name: &str, end: End) {
     };
     for number in 8 - remembered..8 {
         let again = connection.produce("sequences", 0, &batch(number * 2));
-        let first_answer = Produced {
-            error_code: 0,
-            base_offset: i64::from(number) * 2,
-        };
+        let first_answer = Produced::at(i64::from(number) * 2);
         assert_eq!(again, first_answer, "batch {number} sent again");
     }
     let skipping = connection.produce("sequences", 0, &batch(18));
@@ -239,23 +226,13 @@ fn idempotent_state_survives(name: &str, end: End) {
         "a batch that skips two records"
     );
     let following = connection.produce("sequences", 0, &batch(16));
-    assert_eq!(
-        following,
-        Produced {
-            error_code: 0,
-            base_offset: 16
-        },
-        "the batch that follows"
-    );
+    assert_eq!(following, Produced::at(16), "the batch that follows");
     let newer = Batch::of(&[b"newer"])
         .by_producer(id, epoch + 1, 0)
         .encode();
     assert_eq!(
         connection.produce("sequences", 0, &newer),
-        Produced {
-            error_code: 0,
-            base_offset: 18
-        },
+        Produced::at(18),
         "a newer epoch"
     );
     let older = connection.produce("sequences", 0, &batch(18));

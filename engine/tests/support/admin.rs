@@ -133,7 +133,7 @@ pub(crate) fn watermarks(bootstrap: &str, topic: &str, partition: i32) -> (i64, 
             Ok(watermarks) => return watermarks,
             // Kafka says that it is ready before it leads its partitions again. Corelane may not.
             Err(_) if is_kafka() && start.elapsed() < DEADLINE => {
-                thread::sleep(Duration::from_millis(50))
+                thread::sleep(Duration::from_millis(50));
             }
             Err(error) => panic!("the watermarks of {topic}/{partition} are not told: {error}"),
         }

@@ -10,4 +10,5 @@ pub(crate) mod ledger;
 pub(crate) mod ports;
 pub(crate) mod seed;
 pub(crate) mod server;
+pub(crate) mod subject;
 pub(crate) mod wire;

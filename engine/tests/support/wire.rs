@@ -158,6 +158,16 @@ pub(crate) struct Produced {
     pub(crate) base_offset: i64,
 }
 
+impl Produced {
+    /// Stored from this offset on.
+    pub(crate) fn at(base_offset: i64) -> Self {
+        Self {
+            error_code: 0,
+            base_offset,
+        }
+    }
+}
+
 /// Reads a Produce response of versions 3 and 4 with one partition.
 pub(crate) fn read_produced(body: &[u8]) -> Produced {
     let mut reader = Reader(body);
