@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use corelane_engine::config::SettingsOverrides;
+use corelane_engine::doctor::raise_open_files_limit;
 use corelane_engine::server::Server;
 
 use super::key_value::KeyValue;
@@ -95,6 +96,9 @@ pub(crate) fn run(arguments: &ServeArgs) -> anyhow::Result<Outcome> {
     logging::start(arguments.log_level.as_deref())?;
     let settings = arguments.overrides().resolve()?;
     doctor::refuse_if_hopeless(&settings)?;
+    if let Err(error) = raise_open_files_limit() {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
     let signals = SignalThread::start().context("cannot handle signals")?;
     let server = Server::start(&settings)?;
     signals.on_first(server.stopper());

@@ -117,6 +117,7 @@ async fn idempotent_producer(
     client: &mut Client,
 ) -> anyhow::Result<Option<(ProducerId, ProducerEpoch)>> {
     let mut request = InitProducerIdRequest::default();
+    request.transactional_id = None;
     request.transaction_timeout_ms = REQUEST_TIMEOUT_MS;
     request.producer_id = -1;
     request.producer_epoch = -1;
