@@ -334,7 +334,11 @@ impl<D: Disk> PartitionLog<D> {
                 let Some(chunk) = state.tail.get(&first) else {
                     return Eviction::Gone;
                 };
-                if !chunk.flushed.get() || (chunk.touched.take() && !even_if_touched) {
+                // Only flushed chunks are ever charged: this one took the place of one that was truncated.
+                if !chunk.flushed.get() {
+                    return Eviction::Gone;
+                }
+                if chunk.touched.take() && !even_if_touched {
                     return Eviction::Touched;
                 }
                 if let Some(chunk) = state.tail.remove(&first) {
