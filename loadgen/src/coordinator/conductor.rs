@@ -66,6 +66,7 @@ pub struct Conductor<'a> {
     consumed: ConsumedReport,
     consumed_cores: usize,
     interrupted_ns: Option<u64>,
+    reading_back: bool,
     usage: Option<Usage>,
     usage_in_window: Option<Usage>,
 }
@@ -113,6 +114,7 @@ impl<'a> Conductor<'a> {
             consumed: ConsumedReport::default(),
             consumed_cores: 0,
             interrupted_ns: None,
+            reading_back: false,
             usage: None,
             usage_in_window: None,
         }
@@ -191,6 +193,7 @@ impl<'a> Conductor<'a> {
     ) -> anyhow::Result<()> {
         let deadline_ns = self.clock.now_ns() + duration_ns(within);
         self.consumed_cores = 0;
+        self.reading_back = true;
         let until = ReadUntil {
             ends: ends.clone(),
             deadline_ns,
@@ -358,9 +361,13 @@ impl<'a> Conductor<'a> {
     fn show_progress(&mut self) {
         let now_ns = self.clock.now_ns();
         let over = Duration::from_nanos(now_ns - self.last_measure_ns);
-        let phase = if self.produced_cores == self.crew.count() {
+        // A line is about the second that just ended.
+        let middle_ns = self.last_measure_ns.midpoint(now_ns);
+        let phase = if self.reading_back {
+            Phase::ReadingBack
+        } else if middle_ns >= self.window.end_ns {
             Phase::Draining
-        } else if now_ns < self.window.start_ns {
+        } else if middle_ns < self.window.start_ns {
             Phase::WarmUp
         } else {
             Phase::Measuring

@@ -2,14 +2,22 @@
 //!
 //! Each call makes its own connections, on the calling thread.
 
+use std::time::{Duration, Instant};
+
 use corelane_net::ErrorCode;
 use corelane_net::client::{Cluster, ClusterConfig, ClusterError, NewTopic, OffsetSpec};
+use glommio::timer::Timer;
 use thiserror::Error;
 
 use crate::cli::plan::{PlanError, TopicPlan, check_consumers};
 use crate::runtime::executor::{ExecutorError, run_here};
 use crate::runtime::messages::Offsets;
 use crate::runtime::setup::{CLIENT_ID, Topic};
+
+/// How long the leader of a new partition may take to know that it leads.
+const LED_WITHIN: Duration = Duration::from_secs(10);
+/// How long to wait before asking again.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Why the brokers could not be brought to do it.
 #[derive(Debug, Error)]
@@ -76,33 +84,49 @@ pub fn prepare(
     run_here(async move {
         let mut cluster = connect(bootstrap).await?;
         cluster.refresh(&[&plan.name]).await?;
-        let there = cluster
+        let made = !cluster
             .topic(&plan.name)
             .is_some_and(|topic| topic.error.is_none());
-        if there {
-            if !plan.configs.is_empty() {
-                return Err(ControlError::ConfigsOfExisting { topic: plan.name });
-            }
-            cluster.await_leaders(&plan.name).await?;
-        } else {
-            let mut topic = NewTopic::new(&plan.name, plan.partitions_if_made as i32);
-            topic.configs.clone_from(&plan.configs);
-            cluster.ensure_topic(&topic).await?;
+        let prepared = take_or_make(&mut cluster, &plan, consumers, made).await;
+        if prepared.is_err() && made {
+            // It may not have come to be; the error that matters is the one at hand.
+            let _ = cluster.delete_topic(&plan.name).await;
         }
-        let topology = look(&mut cluster, &plan.name, !there).await?;
-        let got = topology.leaders.len() as u32;
-        match plan.partitions {
-            Some(expected) if expected != got => {
-                return Err(ControlError::Partitions {
-                    topic: plan.name,
-                    got,
-                    expected,
-                });
-            }
-            _ => check_consumers(consumers, got)?,
-        }
-        Ok(topology)
+        prepared
     })?
+}
+
+async fn take_or_make(
+    cluster: &mut Cluster,
+    plan: &TopicPlan,
+    consumers: u32,
+    make: bool,
+) -> Result<Topology, ControlError> {
+    let name = &plan.name;
+    if make {
+        let mut topic = NewTopic::new(name, plan.partitions_if_made as i32);
+        topic.configs.clone_from(&plan.configs);
+        cluster.ensure_topic(&topic).await?;
+    } else if plan.configs.is_empty() {
+        cluster.await_leaders(name).await?;
+    } else {
+        return Err(ControlError::ConfigsOfExisting {
+            topic: name.clone(),
+        });
+    }
+    let topology = look(cluster, name, make).await?;
+    let got = topology.leaders.len() as u32;
+    match plan.partitions {
+        Some(expected) if expected != got => Err(ControlError::Partitions {
+            topic: name.clone(),
+            got,
+            expected,
+        }),
+        _ => {
+            check_consumers(consumers, got)?;
+            Ok(topology)
+        }
+    }
 }
 
 async fn look(cluster: &mut Cluster, name: &str, made: bool) -> Result<Topology, ControlError> {
@@ -139,15 +163,30 @@ async fn ends(cluster: &mut Cluster, name: &str) -> Result<Offsets, ClusterError
         .map_or(0, |topic| topic.partitions.len());
     let mut ends = Vec::with_capacity(partitions);
     for partition in 0..partitions {
-        ends.push(
-            cluster
-                .list_offset(name, partition as i32, OffsetSpec::Latest)
-                .await?
-                .offset
-                .get(),
-        );
+        ends.push(end(cluster, name, partition as i32).await?);
     }
     Ok(ends.into())
+}
+
+/// A broker may name a leader before that leader knows of it.
+async fn end(cluster: &mut Cluster, name: &str, partition: i32) -> Result<i64, ClusterError> {
+    let deadline = Instant::now() + LED_WITHIN;
+    loop {
+        match cluster
+            .list_offset(name, partition, OffsetSpec::Latest)
+            .await
+        {
+            Ok(end) => return Ok(end.offset.get()),
+            Err(error)
+                if Instant::now() < deadline
+                    && error.code().is_some_and(ErrorCode::is_retriable) =>
+            {
+                Timer::new(RETRY_AFTER).await;
+                cluster.refresh(&[name]).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The end of each partition, now.

@@ -124,6 +124,9 @@ fn conduct(
     conductor.await_ready()?;
     conductor.load(plan.warmup, plan.duration)?;
     let mut notes = Vec::new();
+    if plan.acks == Acks::None {
+        notes.push("with acks=0 nothing is acknowledged, so nothing can count as lost".to_owned());
+    }
     let mut method = Method::None;
     if plan.consumers > 0 {
         method = Method::Consumers;

@@ -3,8 +3,10 @@
 //! Invariants: the process is gone and its folder removed when [`SpawnedServer`] is stopped or dropped; should this
 //! process be killed, the kernel ends the server too. Only a kill of this process leaves the folder behind.
 
+use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
 use std::fs::File;
+use std::hash::BuildHasher;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -281,13 +283,14 @@ fn default_directory() -> PathBuf {
     }
 }
 
-/// The first of `count` ports in a row that were free a moment ago.
+/// The first of `count` ports in a row that were free a moment ago. They lie below the range from which the system
+/// takes ports for outgoing connections, so that none of those takes one before the server does.
 fn free_ports(count: u16) -> Result<u16, SpawnError> {
-    for _ in 0..100 {
-        let first = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-        let Ok(first) = first.map(|address| address.port()) else {
-            continue;
-        };
+    const RANGE: std::ops::Range<u64> = 20_000..32_000;
+    // The standard library seeds its hashers from the system, which makes them a source of random numbers.
+    let random = RandomState::new();
+    for attempt in 0..200_u32 {
+        let first = (RANGE.start + random.hash_one(attempt) % (RANGE.end - RANGE.start)) as u16;
         let Some(last) = first.checked_add(count.saturating_sub(1)) else {
             continue;
         };

@@ -146,6 +146,8 @@ const MISSING_SHOWN_MAX: usize = 8;
 /// The balance of a run. The fields about consumption are `None` when nobody consumed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Balance {
+    /// Records sent, whatever became of them.
+    pub sent: u64,
     /// Records acknowledged.
     pub acknowledged: u64,
     /// Distinct records of this run seen.
@@ -175,23 +177,21 @@ impl Balance {
 
 /// Compares what was acknowledged with what was seen; `consumed` is `None` when nothing was consumed.
 pub fn settle(produced: &[ProducedStream], consumed: Option<&[ConsumedPartition]>) -> Balance {
-    let acknowledged = produced
-        .iter()
-        .map(ProducedStream::acknowledged_count)
-        .sum();
+    let totals = Balance {
+        sent: produced.iter().map(|stream| stream.next_sequence).sum(),
+        acknowledged: produced
+            .iter()
+            .map(ProducedStream::acknowledged_count)
+            .sum(),
+        ..Balance::default()
+    };
     let Some(consumed) = consumed else {
-        return Balance {
-            acknowledged,
-            ..Balance::default()
-        };
+        return totals;
     };
     let sent: BTreeMap<StreamId, &ProducedStream> =
         produced.iter().map(|stream| (stream.id, stream)).collect();
     let mut seen_streams: BTreeMap<StreamId, &SeenStream> = BTreeMap::new();
-    let mut balance = Balance {
-        acknowledged,
-        ..Balance::default()
-    };
+    let mut balance = totals;
     let (mut seen, mut lost, mut duplicated, mut reordered) = (0, 0, 0, 0);
     let (mut corrupt, mut foreign) = (0, 0);
     for partition in consumed {
