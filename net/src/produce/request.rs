@@ -307,3 +307,83 @@ pub fn encode_request<S: AsRef<[u8]> + Clone>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ProduceRequest, TopicRef};
+    use crate::error_code::ErrorCode;
+    use crate::produce::{PartitionOutcome, ProduceResponseWriter};
+    use crate::wire::WireError;
+    use bytes::BufMut;
+
+    /// One topic "t" with partition 3 of two bytes of records, as versions 0 to 2 have it.
+    fn old_body() -> Vec<u8> {
+        let mut body = Vec::new();
+        body.put_i16(1);
+        body.put_i32(1_000);
+        body.put_i32(1);
+        body.put_slice(b"\0\x01t");
+        body.put_i32(1);
+        body.put_i32(3);
+        body.put_i32(2);
+        body.put_slice(b"xy");
+        body
+    }
+
+    #[test]
+    fn versions_before_transactions_parse_so_that_they_can_be_refused() {
+        let body = old_body();
+        let outcome_bytes = [10, 10, 18];
+        for version in 0..3_i16 {
+            let request = ProduceRequest::parse(&body, version).unwrap();
+            assert_eq!((request.acks, request.transactional_id), (1, None));
+            let refused = PartitionOutcome::failed(ErrorCode::UnsupportedVersion);
+            let mut writer =
+                ProduceResponseWriter::<&[u8]>::new(6, version, request.topics_count());
+            for topic in request.topics() {
+                assert_eq!(topic.topic, TopicRef::Name("t"));
+                writer.topic(topic.topic, topic.partitions_count);
+                for partition in topic.partitions() {
+                    assert_eq!(
+                        (partition.index.get(), partition.records),
+                        (3, Some(&b"xy"[..]))
+                    );
+                    writer.partition(partition.index, refused);
+                }
+            }
+            let frame = writer.finish(0, &[]).to_vec();
+            // Prefix, correlation id, topics, name, partitions, index, outcome; the throttle time from version 1 on.
+            let throttle = if version >= 1 { 4 } else { 0 };
+            let outcome_bytes = outcome_bytes[version as usize];
+            assert_eq!(
+                frame.len(),
+                4 + 4 + 4 + 3 + 4 + 4 + outcome_bytes + throttle
+            );
+            assert_eq!(
+                frame[23..25],
+                ErrorCode::UnsupportedVersion.code().to_be_bytes()
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_bodies_by_table() {
+        let body = old_body();
+        let table: [(usize, &[u8], &str); 5] = [
+            (6, &[0x7f, 0xff, 0xff, 0xff], "topics that cannot be there"),
+            (10, &[0xff, 0xff], "a topic without a name"),
+            (13, &[0x00, 0x00, 0x00, 0x02], "a partition too many"),
+            (21, &[0xff, 0xff, 0xff, 0xfe], "records of negative length"),
+            (21, &[0x00, 0x00, 0x00, 0x01], "bytes behind the end"),
+        ];
+        for (at, patch, what) in table {
+            let mut body = body.clone();
+            body[at..at + patch.len()].copy_from_slice(patch);
+            assert!(ProduceRequest::parse(&body, 1).is_err(), "{what}");
+        }
+        assert!(matches!(
+            ProduceRequest::parse(&body, 14),
+            Err(WireError::UnknownVersion { got: 14, .. })
+        ));
+    }
+}
