@@ -10,7 +10,7 @@ use corelane_format::kafka::BatchHeader;
 use corelane_format::{CommitBlockHeader, FilePosition, Offset};
 
 use crate::disk::{Disk, DiskFile, PAGE_BYTES};
-use crate::log::recover::BlockReader;
+use crate::log::scan::BlockReader;
 use crate::region::candidates;
 use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader, SegmentHeaderError};
 

@@ -13,7 +13,7 @@
 //!
 //! # Map
 //! [`append`] takes batches in, [`commit`] writes them, [`read`] gives them out, [`lookup`] finds timestamps, [`change`]
-//! deletes, truncates and closes, [`recover`] opens.
+//! deletes, truncates and closes, [`recover`] opens by what [`scan`] finds.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -44,6 +44,7 @@ pub(crate) mod commit;
 pub(crate) mod lookup;
 pub(crate) mod read;
 pub(crate) mod recover;
+pub(crate) mod scan;
 
 /// A segment's file: absent until its first commit, opened when first needed.
 pub(crate) struct SegmentFile<D: Disk> {

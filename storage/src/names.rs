@@ -20,7 +20,7 @@ pub(crate) enum LogFile {
 
 impl LogFile {
     pub(crate) fn parse(name: &str) -> Self {
-        if name.ends_with(".tmp") {
+        if name.strip_suffix(".tmp").is_some() {
             return Self::Temporary;
         }
         if name == LOG_START {

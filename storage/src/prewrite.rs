@@ -16,6 +16,8 @@ const SMALL_COMMITS_MIN: u32 = 8;
 pub(crate) const STRETCH_BYTES: u64 = 256 << 10;
 /// The next stretch is written when less than this is left.
 const LEFT_BYTES_MIN: u64 = 128 << 10;
+/// The first stretch begins this far ahead, so that the commits which come while it is written do not have to wait.
+const HEAD_START_BYTES: u64 = 64 << 10;
 
 /// The state of one segment's pre-written stretch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,10 +49,14 @@ impl Prewrite {
         if lane_is_busy || self.in_flight.is_some() || self.small_commits < SMALL_COMMITS_MIN {
             return None;
         }
-        let start = assigned_to.max(self.written_to).next_multiple_of(4096);
-        if self.written_to > assigned_to && self.written_to - assigned_to >= LEFT_BYTES_MIN {
+        let lead = self.written_to.saturating_sub(assigned_to);
+        if lead >= LEFT_BYTES_MIN {
             return None;
         }
+        let start = self
+            .written_to
+            .max(assigned_to + HEAD_START_BYTES)
+            .next_multiple_of(4096);
         let end = (start + STRETCH_BYTES).min(reserved_to) & !4095;
         if end < start + STRETCH_BYTES / 2 {
             return None;
@@ -91,15 +97,15 @@ mod tests {
     fn only_logs_of_small_commits() {
         for (name, mut prewrite, busy, reserved, expected) in [
             ("too few", small(7), false, 1024 * K, None),
-            ("enough", small(8), false, 1024 * K, Some((8 * K, 264 * K))),
+            ("enough", small(8), false, 1024 * K, Some((72 * K, 328 * K))),
             ("busy lane", small(8), true, 1024 * K, None),
-            ("little space", small(8), false, 64 * K, None),
+            ("little space", small(8), false, 128 * K, None),
             (
                 "cut by the reservation",
                 small(8),
                 false,
-                200 * K,
-                Some((8 * K, 200 * K)),
+                256 * K,
+                Some((72 * K, 256 * K)),
             ),
         ] {
             assert_eq!(prewrite.next(8 * K, reserved, busy), expected, "{name}");
@@ -114,21 +120,28 @@ mod tests {
         let mut prewrite = small(8);
         assert_eq!(
             prewrite.next(9 * K, 1024 * K, false),
-            Some((12 * K, 268 * K))
+            Some((76 * K, 332 * K))
         );
         assert_eq!(prewrite.next(9 * K, 1024 * K, false), None);
-        assert!(prewrite.conflicts(8 * K, 16 * K));
-        assert!(!prewrite.conflicts(8 * K, 12 * K));
+        assert!(prewrite.conflicts(72 * K, 80 * K));
+        assert!(!prewrite.conflicts(8 * K, 76 * K));
         prewrite.finished();
-        assert!(!prewrite.conflicts(8 * K, 16 * K));
+        assert!(!prewrite.conflicts(72 * K, 80 * K));
         assert_eq!(
             prewrite.next(16 * K, 1024 * K, false),
             None,
             "enough is left"
         );
         assert_eq!(
-            prewrite.next(200 * K, 1024 * K, false),
-            Some((268 * K, 524 * K))
+            prewrite.next(240 * K, 1024 * K, false),
+            Some((332 * K, 588 * K)),
+            "seamless"
+        );
+        prewrite.finished();
+        assert_eq!(
+            prewrite.next(580 * K, 1024 * K, false),
+            Some((644 * K, 900 * K)),
+            "overtaken"
         );
     }
 }

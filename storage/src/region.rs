@@ -56,7 +56,7 @@ pub(crate) enum ParseStop {
     /// The block at this position needs so many bytes from its start.
     NeedMore { position: u64, size_bytes: usize },
     /// No sound block where one must be.
-    Bad { position: u64, error: BlockError },
+    Bad { error: BlockError },
     /// The limit was reached.
     Limit,
 }
@@ -89,7 +89,7 @@ pub(crate) fn parse_blocks(
     };
     let bytes_end = bytes_position + bytes.len() as u64;
     'blocks: while parsed.next_offset < limit {
-        let mut failure: Option<(u64, BlockError)> = None;
+        let mut failure: Option<BlockError> = None;
         for candidate in candidates(parsed.end_position) {
             if candidate + COMMIT_BLOCK_HEADER_BYTES as u64 > bytes_end {
                 // Padding fills a page at most, so this is reached only near the end of what is at hand.
@@ -126,14 +126,11 @@ pub(crate) fn parse_blocks(
                     continue 'blocks;
                 }
                 BlockAt::Valid(header) => {
-                    failure.get_or_insert((
-                        candidate,
-                        BlockError::Offsets {
-                            base_offset: header.first_offset,
-                            last_offset: header.last_offset(),
-                            expected: parsed.next_offset.get(),
-                        },
-                    ));
+                    failure.get_or_insert(BlockError::Offsets {
+                        base_offset: header.first_offset,
+                        last_offset: header.last_offset(),
+                        expected: parsed.next_offset.get(),
+                    });
                 }
                 BlockAt::NeedMore { size_bytes } => {
                     parsed.stop = ParseStop::NeedMore {
@@ -143,12 +140,12 @@ pub(crate) fn parse_blocks(
                     return parsed;
                 }
                 BlockAt::Bad(error) => {
-                    failure.get_or_insert((candidate, error));
+                    failure.get_or_insert(error);
                 }
             }
         }
-        if let Some((position, error)) = failure {
-            parsed.stop = ParseStop::Bad { position, error };
+        if let Some(error) = failure {
+            parsed.stop = ParseStop::Bad { error };
         }
         return parsed;
     }

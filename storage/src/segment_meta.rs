@@ -77,10 +77,6 @@ impl SegmentMeta {
         self.header.base_offset
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.last_block_position == 0 && self.gaps.is_empty()
-    }
-
     /// Notes that a block begins: must precede its batches.
     pub(crate) fn begin_block(&mut self, position: u64, first_offset: Offset, interval_bytes: u64) {
         self.last_block_position = position;

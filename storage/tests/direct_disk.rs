@@ -220,7 +220,7 @@ fn directories_are_listed_and_missing_ones_are_not_found() {
         assert_eq!(names, ["a", "b"]);
         let error = disk.list(&path.join("none")).await.expect_err("absent");
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-        let error = disk.open(&path.join("none")).await.err().expect("absent");
+        let error = disk.open(&path.join("none")).await.expect_err("absent");
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     });
 }

@@ -142,7 +142,7 @@ fn check(steps: &[Step], lane_config: &LaneLogsConfig, config: &LogConfig) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_log_behaves_as_a_list(

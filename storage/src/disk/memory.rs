@@ -10,15 +10,18 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
-use corelane_format::FilePosition;
+use super::{DirectoryEntry, Disk, DiskBuffer, PAGE_BYTES};
+use inode::{Dice, Inode, survivors};
+use names::{NameChange, Node, change_name};
 
-use super::{DirectoryEntry, Disk, DiskBuffer, DiskFile, PAGE_BYTES};
+mod file;
+mod inode;
+mod names;
 
 /// The unit in which a device tears.
 pub const SECTOR_BYTES: usize = 512;
@@ -70,68 +73,14 @@ pub enum OperationKind {
     SyncDirectory,
     /// [`Disk::list`].
     List,
-    /// [`DiskFile::write_at`].
+    /// [`DiskFile::write_at`](super::DiskFile::write_at).
     Write,
-    /// [`DiskFile::read_at`].
+    /// [`DiskFile::read_at`](super::DiskFile::read_at).
     Read,
-    /// [`DiskFile::flush`].
+    /// [`DiskFile::flush`](super::DiskFile::flush).
     Flush,
-    /// [`DiskFile::reserve`] and [`DiskFile::truncate`].
+    /// [`DiskFile::reserve`](super::DiskFile::reserve) and [`DiskFile::truncate`](super::DiskFile::truncate).
     Reserve,
-}
-
-#[derive(Debug, Clone)]
-enum Pending {
-    Write { position: usize, bytes: Rc<[u8]> },
-    Grow { size: usize },
-    Truncate { size: usize },
-}
-
-#[derive(Debug, Clone, Default)]
-struct Inode {
-    durable: Vec<u8>,
-    /// In order of submission, with the id of the operation while it has not been flushed.
-    pending: Vec<(u64, Pending)>,
-}
-
-impl Inode {
-    fn visible(&self) -> Vec<u8> {
-        let mut bytes = self.durable.clone();
-        for (_, pending) in &self.pending {
-            apply(&mut bytes, pending);
-        }
-        bytes
-    }
-}
-
-fn apply(bytes: &mut Vec<u8>, pending: &Pending) {
-    match pending {
-        Pending::Write {
-            position,
-            bytes: written,
-        } => {
-            let end = position + written.len();
-            if bytes.len() < end {
-                bytes.resize(end, 0);
-            }
-            bytes[*position..end].copy_from_slice(written);
-        }
-        Pending::Grow { size } => bytes.resize(bytes.len().max(*size), 0),
-        Pending::Truncate { size } => bytes.resize(*size, 0),
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Node {
-    File(usize),
-    Directory,
-}
-
-#[derive(Debug, Clone)]
-enum NameChange {
-    Link { path: PathBuf, node: Node },
-    Unlink { path: PathBuf },
-    Rename { from: PathBuf, to: PathBuf },
 }
 
 #[derive(Debug, Default)]
@@ -187,28 +136,6 @@ impl DiskBuffer for MemoryBuffer {
 pub struct MemoryFile {
     disk: MemoryDisk,
     inode: usize,
-}
-
-/// A small generator (SplitMix64): the same seed, the same disk.
-#[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
 }
 
 impl MemoryDisk {
@@ -323,6 +250,7 @@ impl MemoryDisk {
     }
 
     /// The disk that is left after a crash at this moment.
+    #[must_use]
     pub fn crash(&self, survival: Survival) -> MemoryDisk {
         let state = self.0.borrow();
         let mut dice = match survival {
@@ -365,7 +293,7 @@ impl MemoryDisk {
             .names
             .iter()
             .filter_map(|(path, node)| match node {
-                Node::File(inode) => Some((path.clone(), state.inodes[*inode].visible().len())),
+                Node::File(inode) => Some((path.clone(), state.inodes[*inode].size())),
                 Node::Directory => None,
             })
             .collect()
@@ -430,68 +358,6 @@ impl MemoryDisk {
             .get(path)
             .copied()
             .ok_or_else(not_found)
-    }
-}
-
-fn survivors(inode: &Inode, survival: Survival, dice: &mut Dice) -> Vec<u8> {
-    match survival {
-        Survival::None => inode.durable.clone(),
-        Survival::All => inode.visible(),
-        Survival::Subset { .. } | Survival::Torn { .. } => {
-            let mut pieces: Vec<Pending> = Vec::new();
-            for (_, pending) in &inode.pending {
-                match pending {
-                    Pending::Write { position, bytes }
-                        if matches!(survival, Survival::Torn { .. }) =>
-                    {
-                        for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
-                            pieces.push(Pending::Write {
-                                position: position + index * SECTOR_BYTES,
-                                bytes: Rc::from(sector),
-                            });
-                        }
-                    }
-                    whole => pieces.push(whole.clone()),
-                }
-            }
-            let mut bytes = inode.durable.clone();
-            // Two pending writes to one sector never happen (no overlap in flight), so that order does not matter to
-            // the content; shrinking is the one thing that must keep its place.
-            for piece in &pieces {
-                if dice.below(2) == 0 {
-                    apply(&mut bytes, piece);
-                }
-            }
-            bytes
-        }
-    }
-}
-
-fn change_name(names: &mut BTreeMap<PathBuf, Node>, change: &NameChange) {
-    match change {
-        NameChange::Link { path, node } => {
-            names.insert(path.clone(), *node);
-        }
-        NameChange::Unlink { path } => {
-            names.remove(path);
-        }
-        NameChange::Rename { from, to } => {
-            let moved: Vec<PathBuf> = names
-                .keys()
-                .filter(|path| path.starts_with(from))
-                .cloned()
-                .collect();
-            for path in moved {
-                if let (Some(node), Ok(rest)) = (names.remove(&path), path.strip_prefix(from)) {
-                    let target = if rest.as_os_str().is_empty() {
-                        to.clone()
-                    } else {
-                        to.join(rest)
-                    };
-                    names.insert(target, node);
-                }
-            }
-        }
     }
 }
 
@@ -648,153 +514,5 @@ impl Disk for MemoryDisk {
                 })
             })
             .collect())
-    }
-}
-
-impl MemoryFile {
-    /// Starts a write: from here on it may survive a crash.
-    fn submit(&self, id: u64, position: usize, bytes: &[u8]) {
-        let mut state = self.disk.0.borrow_mut();
-        let end = position + bytes.len();
-        let overlaps = state.inodes[self.inode]
-            .pending
-            .iter()
-            .any(|(_, pending)| match pending {
-                Pending::Write {
-                    position: other,
-                    bytes: others,
-                } => *other < end && position < other + others.len(),
-                Pending::Grow { .. } | Pending::Truncate { .. } => false,
-            });
-        state.overlap |= overlaps;
-        state.inodes[self.inode].pending.push((
-            id,
-            Pending::Write {
-                position,
-                bytes: Rc::from(bytes),
-            },
-        ));
-    }
-
-    /// Makes one pending write durable.
-    fn settle(&self, id: u64) {
-        let mut state = self.disk.0.borrow_mut();
-        let inode = &mut state.inodes[self.inode];
-        // A durable write carries the file's size with it.
-        if let Some(index) = inode.pending.iter().position(|(pending, _)| *pending == id) {
-            let (_, write) = inode.pending.remove(index);
-            apply(&mut inode.durable, &write);
-        }
-    }
-}
-
-impl DiskFile for MemoryFile {
-    type Buffer = MemoryBuffer;
-    type ReadBuffer = Vec<u8>;
-
-    async fn write_at(
-        &self,
-        buffer: Rc<MemoryBuffer>,
-        position: FilePosition,
-    ) -> io::Result<usize> {
-        let bytes = buffer.as_ref().as_ref();
-        let position = position.get() as usize;
-        assert!(
-            position.is_multiple_of(PAGE_BYTES) && bytes.len().is_multiple_of(PAGE_BYTES),
-            "an unaligned write"
-        );
-        let id = match self.disk.begin(OperationKind::Write) {
-            Ok(id) => id,
-            Err(fault) => {
-                // Whatever the caller is told, the device may have got it: a crash decides.
-                self.submit(u64::MAX, position, bytes);
-                match fault {
-                    Fault::Error(code) => return Err(io::Error::from_raw_os_error(code)),
-                    Fault::Short => return Ok(bytes.len() / 2),
-                    Fault::Hang => return std::future::pending().await,
-                }
-            }
-        };
-        self.submit(id, position, bytes);
-        if self.disk.0.borrow().hold_writes {
-            self.disk.0.borrow_mut().held.push((id, false, None));
-            poll_fn(|context| {
-                let mut state = self.disk.0.borrow_mut();
-                let Some(index) = state.held.iter().position(|(held, ..)| *held == id) else {
-                    return Poll::Ready(());
-                };
-                if state.held[index].1 {
-                    state.held.remove(index);
-                    Poll::Ready(())
-                } else {
-                    state.held[index].2 = Some(context.waker().clone());
-                    Poll::Pending
-                }
-            })
-            .await;
-        }
-        self.settle(id);
-        Ok(bytes.len())
-    }
-
-    async fn read_at(&self, position: FilePosition, size_bytes: usize) -> io::Result<Vec<u8>> {
-        let position = position.get() as usize;
-        assert!(
-            position.is_multiple_of(PAGE_BYTES) && size_bytes.is_multiple_of(PAGE_BYTES),
-            "an unaligned read"
-        );
-        self.disk.operation(OperationKind::Read).await?;
-        let visible = self.disk.0.borrow().inodes[self.inode].visible();
-        let start = position.min(visible.len());
-        let end = (position + size_bytes).min(visible.len());
-        Ok(visible[start..end].to_vec())
-    }
-
-    async fn flush(&self) -> io::Result<()> {
-        self.disk.operation(OperationKind::Flush).await?;
-        let mut state = self.disk.0.borrow_mut();
-        let held: Vec<u64> = state.held.iter().map(|(id, ..)| *id).collect();
-        let inode = &mut state.inodes[self.inode];
-        let pending = std::mem::take(&mut inode.pending);
-        for (id, write) in pending {
-            // A write still in flight is not covered, nor one that failed.
-            if held.contains(&id) || id == u64::MAX {
-                inode.pending.push((id, write));
-            } else {
-                apply(&mut inode.durable, &write);
-            }
-        }
-        Ok(())
-    }
-
-    async fn reserve(&self, size_bytes: u64) -> io::Result<()> {
-        let id = self.disk.operation(OperationKind::Reserve).await?;
-        let mut state = self.disk.0.borrow_mut();
-        let inode = &mut state.inodes[self.inode];
-        if (inode.visible().len() as u64) < size_bytes {
-            inode.pending.push((
-                id,
-                Pending::Grow {
-                    size: size_bytes as usize,
-                },
-            ));
-        }
-        Ok(())
-    }
-
-    async fn truncate(&self, size_bytes: u64) -> io::Result<()> {
-        let id = self.disk.operation(OperationKind::Reserve).await?;
-        let mut state = self.disk.0.borrow_mut();
-        state.inodes[self.inode].pending.push((
-            id,
-            Pending::Truncate {
-                size: size_bytes as usize,
-            },
-        ));
-        Ok(())
-    }
-
-    async fn size(&self) -> io::Result<u64> {
-        Ok(self.disk.0.borrow().inodes[self.inode].visible().len() as u64)
     }
 }

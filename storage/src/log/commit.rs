@@ -67,7 +67,9 @@ impl<D: Disk> PartitionLog<D> {
         self.lane.write_started();
         let log = self.clone();
         match CommitRoute::of(chunk.data_bytes) {
-            CommitRoute::Segment => Some(Box::pin(async move { log.commit(chunk).await })),
+            CommitRoute::Segment => Some(Box::pin(async move {
+                log.commit(chunk).await;
+            })),
         }
     }
 
@@ -228,8 +230,9 @@ impl<D: Disk> PartitionLog<D> {
                 .map(|before| state.segments[before].meta.header.generation)
         };
         if let (Some(generation), Some(log)) = (sealed, self.weak().upgrade()) {
-            self.lane
-                .spawn(Box::pin(async move { log.write_sidecar(generation).await }));
+            self.lane.spawn(Box::pin(async move {
+                log.write_sidecar(generation).await;
+            }));
         }
     }
 
@@ -269,6 +272,7 @@ impl<D: Disk> PartitionLog<D> {
             .await
             .map_err(step("sync log directory"))?;
         segment_file.reserved_bytes.set(reserved);
+        self.state.borrow_mut().no_space = false;
         *segment_file.handle.borrow_mut() = Some(Rc::new(file));
         segment_file.exists.set(true);
         self.lane.count(|metrics| metrics.segments_created += 1);
@@ -306,19 +310,16 @@ impl<D: Disk> PartitionLog<D> {
             let mut state = self.state.borrow_mut();
             if !state.no_space {
                 tracing::warn!(log_id = %self.log_id(), "no space left: appends are refused until there is room");
+                state.no_space = true;
+                state.space_asked_at = TimestampMs::new(i64::MIN / 2);
             }
-            state.no_space = true;
-            state.space_asked_at = TimestampMs::new(i64::MIN / 2);
         }
         self.lane.write_finished();
         room.await;
         self.lane.write_started();
-        let mut state = self.state.borrow_mut();
-        // Appends stay refused until the reservation succeeds, but one look is enough for now.
-        if state.fenced.is_some() {
+        if self.state.borrow().fenced.is_some() {
             return Err(("wait for space", io::Error::from_raw_os_error(libc::ENOSPC)));
         }
-        state.no_space = false;
         Ok(())
     }
 
@@ -354,7 +355,7 @@ impl<D: Disk> PartitionLog<D> {
             let file = segment.file.clone();
             let log = itself.clone();
             self.lane.spawn(Box::pin(async move {
-                log.reserve_in_background(file, target).await
+                log.reserve_in_background(file, target).await;
             }));
         }
         if prewrite
@@ -363,7 +364,7 @@ impl<D: Disk> PartitionLog<D> {
             let file = segment.file.clone();
             let generation = segment.meta.header.generation;
             self.lane.spawn(Box::pin(async move {
-                itself.prewrite(file, generation, start, end).await
+                itself.prewrite(file, generation, start, end).await;
             }));
         }
     }

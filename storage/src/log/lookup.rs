@@ -169,16 +169,14 @@ fn each_record(header: &BatchHeader, section: &[u8], mut visit: impl FnMut(Offse
     let decompressed;
     let body = match header.attributes.compression() {
         Ok(Compression::None) => section,
-        Ok(codec) => match decompress(codec, section, DecompressLimits::default()) {
-            Ok(bytes) => {
-                decompressed = bytes;
-                &decompressed[..]
-            }
-            Err(_) => {
+        Ok(codec) => {
+            let Ok(bytes) = decompress(codec, section, DecompressLimits::default()) else {
                 visit(header.base_offset, batch_timestamp(header));
                 return;
-            }
-        },
+            };
+            decompressed = bytes;
+            &decompressed[..]
+        }
         Err(_) => return,
     };
     let is_append_time = header.attributes.timestamp_type() == TimestampType::LogAppendTime;

@@ -82,19 +82,26 @@ impl<D: Disk> PartitionLog<D> {
             at_least_one,
         };
         let mut fresh: Option<Rc<Region>> = None;
+        let mut from_memory = true;
         loop {
             let loaded = self.loaded.wait();
-            let gathered = self.gather(&mut read, &bounds, fresh.take())?;
+            let gathered = self.gather(&mut read, &bounds, fresh.take().as_ref())?;
             match gathered {
                 Gathered::Done => {
-                    if fresh.is_none() {
+                    if from_memory {
                         self.lane.count(|metrics| metrics.reads_from_memory += 1);
                     }
                     return Ok(read);
                 }
                 _ if !read.slices.is_empty() => return Ok(read),
-                Gathered::UnderWay => loaded.await,
-                Gathered::Disk => fresh = Some(self.load(read.next_offset).await?),
+                Gathered::UnderWay => {
+                    from_memory = false;
+                    loaded.await;
+                }
+                Gathered::Disk => {
+                    from_memory = false;
+                    fresh = Some(self.load(read.next_offset).await?);
+                }
             }
         }
     }
@@ -103,7 +110,7 @@ impl<D: Disk> PartitionLog<D> {
         &self,
         read: &mut LogRead,
         bounds: &Bounds,
-        fresh: Option<Rc<Region>>,
+        fresh: Option<&Rc<Region>>,
     ) -> Result<Gathered, ReadError> {
         let mut state = self.state.borrow_mut();
         let (log_start, log_end) = (state.offsets.log_start(), state.offsets.log_end());
@@ -145,8 +152,8 @@ impl<D: Disk> PartitionLog<D> {
                 run.range = 0..copy.len();
                 (run, Rc::new(copy) as Rc<dyn AsRef<[u8]>>, open.end_offset())
             } else if let Some(region) = fresh
-                .clone()
                 .filter(|region| region.covers(at))
+                .cloned()
                 .or_else(|| state.region_at(at))
             {
                 region.touched.set(true);
@@ -347,14 +354,17 @@ impl<D: Disk> PartitionLog<D> {
                     continue;
                 }
                 ParseStop::End if !at_end => {
+                    // Padding to the end of what is at hand: without progress only more bytes can tell.
+                    size_bytes = if parsed.end_position == position {
+                        size_bytes.saturating_add(self.lane.config.read_size_bytes)
+                    } else {
+                        self.lane.config.read_size_bytes
+                    };
                     (position, next_offset) = (parsed.end_position, parsed.next_offset);
-                    if position <= plan.position && bytes_end < plan.end_position {
-                        size_bytes = size_bytes.saturating_add(self.lane.config.read_size_bytes);
-                    }
                     continue;
                 }
                 ParseStop::Limit => return Err(out_of_range()),
-                ParseStop::Bad { error, .. } => error.to_string(),
+                ParseStop::Bad { error } => error.to_string(),
                 ParseStop::NeedMore { .. } | ParseStop::End => "the segment ends early".to_owned(),
             };
             // A damaged block: find the next sound one, so that what lies behind it stays readable.
@@ -398,7 +408,7 @@ impl<D: Disk> PartitionLog<D> {
         position: u64,
         offset: Offset,
     ) -> Result<Option<(u64, Offset)>, ReadError> {
-        let mut scan = super::recover::BlockReader::<D>::new(file, plan.end_position);
+        let mut scan = super::scan::BlockReader::<D>::new(file, plan.end_position);
         let found = scan
             .find_block(position, &plan.segment, offset)
             .await

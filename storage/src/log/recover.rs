@@ -10,30 +10,24 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use corelane_format::kafka::BatchHeader;
-use corelane_format::{
-    COMMIT_BLOCK_HEADER_BYTES, CommitBlockHeader, FilePosition, LogId, Offset, TimestampMs,
-};
+use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, FilePosition, LogId, Offset, TimestampMs};
 
+use super::scan::{BlockReader, scan_segment};
 use super::{Carry, LogState, PartitionLog, Segment, SegmentFile};
-use crate::block::{BlockAt, BlockError, block_ceil, check_block, check_header};
+use crate::block::block_ceil;
 use crate::config::LogConfig;
-use crate::disk::{Disk, DiskFile, PAGE_BYTES, page_ceil, page_floor, read_small_file};
+use crate::disk::{Disk, DiskFile, PAGE_BYTES, page_floor, read_small_file};
 use crate::error::OpenError;
 use crate::lane::Lane;
 use crate::names::{LOG_START, LogFile, segment_path, sidecar_path};
 use crate::offsets::LogOffsets;
 use crate::prewrite::Prewrite;
 use crate::producer_state::ProducerState;
-use crate::recovery::{Gap, judge};
-use crate::region::candidates;
+use crate::recovery::judge;
 use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader};
-use crate::segment_meta::{SegmentMeta, batch_timestamp};
+use crate::segment_meta::SegmentMeta;
 use crate::sidecar::{SIDECAR_BYTES_MAX, Sidecar, decode_log_start};
 use crate::waiters::OffsetWaiters;
-
-/// How much of a file is scanned at once.
-const WINDOW_BYTES: usize = 1 << 20;
 
 /// What opening found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,279 +59,6 @@ pub struct TornTail {
     pub position: u64,
     /// What stands there.
     pub detail: String,
-}
-
-/// Reads a segment's file in large windows.
-pub(crate) struct BlockReader<'a, D: Disk> {
-    file: &'a D::File,
-    size: u64,
-    window_position: u64,
-    window: Option<<D::File as DiskFile>::ReadBuffer>,
-    pub(crate) bytes_read: u64,
-}
-
-impl<'a, D: Disk> BlockReader<'a, D> {
-    /// Reads nothing at or above `size`.
-    pub(crate) fn new(file: &'a D::File, size: u64) -> Self {
-        Self {
-            file,
-            size,
-            window_position: 0,
-            window: None,
-            bytes_read: 0,
-        }
-    }
-
-    /// The bytes at `position`: at least `size_bytes` unless the file ends before.
-    pub(crate) async fn bytes(&mut self, position: u64, size_bytes: usize) -> io::Result<&[u8]> {
-        let have = self
-            .window
-            .as_ref()
-            .map_or(0, |window| window.as_ref().len()) as u64;
-        let wanted_end = (position + size_bytes as u64).min(self.size);
-        let covered = self.window.is_some()
-            && position >= self.window_position
-            && wanted_end <= self.window_position + have;
-        if !covered && position < self.size {
-            let start = page_floor(position);
-            let length = page_ceil(position - start + size_bytes as u64).max(WINDOW_BYTES as u64);
-            let length = length.min(page_ceil(self.size - start)) as usize;
-            let window = self.file.read_at(FilePosition::new(start), length).await?;
-            self.bytes_read += window.as_ref().len() as u64;
-            self.window_position = start;
-            self.window = Some(window);
-        }
-        let Some(window) = &self.window else {
-            return Ok(&[]);
-        };
-        let window = window.as_ref();
-        let Some(at) = position.checked_sub(self.window_position) else {
-            return Ok(&[]);
-        };
-        let end = ((self.size.saturating_sub(self.window_position)) as usize).min(window.len());
-        Ok(window.get(at as usize..end).unwrap_or(&[]))
-    }
-
-    /// The block at `position`, checked whole; its batches go to `batches` and count only if it is sound.
-    pub(crate) async fn block(
-        &mut self,
-        position: u64,
-        segment: &SegmentHeader,
-        batches: &mut Vec<BatchHeader>,
-    ) -> io::Result<Result<CommitBlockHeader, BlockError>> {
-        let mut needed = COMMIT_BLOCK_HEADER_BYTES;
-        loop {
-            batches.clear();
-            let file_end = self.size;
-            let bytes = self.bytes(position, needed).await?;
-            match check_block(bytes, segment, |batch, _| batches.push(*batch)) {
-                BlockAt::Valid(header) => return Ok(Ok(header)),
-                BlockAt::Bad(error) => return Ok(Err(error)),
-                BlockAt::NeedMore { size_bytes } => {
-                    if needed >= size_bytes || position + size_bytes as u64 > file_end {
-                        let got = bytes.len();
-                        return Ok(Err(BlockError::Truncated {
-                            got,
-                            expected: size_bytes,
-                        }));
-                    }
-                    needed = size_bytes;
-                }
-            }
-        }
-    }
-
-    /// The first sound block of the segment at or after `position` whose first offset lies above `offset`.
-    pub(crate) async fn find_block(
-        &mut self,
-        position: u64,
-        segment: &SegmentHeader,
-        offset: Offset,
-    ) -> io::Result<Option<(u64, CommitBlockHeader)>> {
-        let mut at = block_ceil(position.max(FIRST_BLOCK_POSITION));
-        let mut batches = Vec::new();
-        while at + COMMIT_BLOCK_HEADER_BYTES as u64 <= self.size {
-            let bytes = self.bytes(at, COMMIT_BLOCK_HEADER_BYTES).await?;
-            if bytes.len() < COMMIT_BLOCK_HEADER_BYTES {
-                return Ok(None);
-            }
-            // Everything that is at hand at one go.
-            let found = bytes
-                .chunks_exact(COMMIT_BLOCK_HEADER_BYTES)
-                .position(|chunk| {
-                    check_header(chunk, segment)
-                        .is_ok_and(|header| header.first_offset > offset.get())
-                });
-            match found {
-                None => {
-                    at +=
-                        (bytes.len() / COMMIT_BLOCK_HEADER_BYTES * COMMIT_BLOCK_HEADER_BYTES) as u64
-                }
-                Some(index) => {
-                    at += (index * COMMIT_BLOCK_HEADER_BYTES) as u64;
-                    if let Ok(header) = self.block(at, segment, &mut batches).await? {
-                        return Ok(Some((at, header)));
-                    }
-                    at += COMMIT_BLOCK_HEADER_BYTES as u64;
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether nothing but zeros follows.
-    pub(crate) async fn is_zero_from(&mut self, position: u64) -> io::Result<bool> {
-        let mut at = position;
-        while at < self.size {
-            let bytes = self.bytes(at, 1).await?;
-            if bytes.is_empty() {
-                return Ok(true);
-            }
-            if bytes.iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            at += bytes.len() as u64;
-        }
-        Ok(true)
-    }
-
-    /// Any block header of this log, for a segment whose own header page is damaged.
-    async fn infer_generation(&mut self, log_id: LogId) -> io::Result<Option<u64>> {
-        let mut at = FIRST_BLOCK_POSITION;
-        while at < self.size {
-            let bytes = self.bytes(at, COMMIT_BLOCK_HEADER_BYTES).await?;
-            if bytes.len() < COMMIT_BLOCK_HEADER_BYTES {
-                return Ok(None);
-            }
-            let found = bytes
-                .chunks_exact(COMMIT_BLOCK_HEADER_BYTES)
-                .find_map(|chunk| {
-                    CommitBlockHeader::decode(chunk)
-                        .ok()
-                        .filter(|header| header.log_id == log_id.get())
-                });
-            if let Some(header) = found {
-                return Ok(Some(header.generation));
-            }
-            at += (bytes.len() / COMMIT_BLOCK_HEADER_BYTES * COMMIT_BLOCK_HEADER_BYTES) as u64;
-        }
-        Ok(None)
-    }
-}
-
-/// A scan's result.
-struct Scan {
-    meta: SegmentMeta,
-    producers: ProducerState,
-    gaps: Vec<Gap>,
-    /// The highest flushed offset any block vouches for.
-    flushed: Offset,
-}
-
-/// Follows the chain from where `meta` ends, up to `stop`.
-async fn scan_segment<D: Disk>(
-    reader: &mut BlockReader<'_, D>,
-    meta: SegmentMeta,
-    producers: ProducerState,
-    stop: Offset,
-    interval_bytes: u64,
-) -> io::Result<Scan> {
-    let segment = meta.header;
-    let mut scan = Scan {
-        meta,
-        producers,
-        gaps: Vec::new(),
-        flushed: Offset::new(i64::MIN),
-    };
-    let mut batches: Vec<BatchHeader> = Vec::new();
-    while scan.meta.end_offset < stop {
-        let mut failure: Option<(u64, BlockError)> = None;
-        let mut accepted = false;
-        for position in candidates(scan.meta.end_position) {
-            match reader.block(position, &segment, &mut batches).await? {
-                Ok(header)
-                    if header.first_offset == scan.meta.end_offset.get()
-                        && header.previous_checksum == scan.meta.chain =>
-                {
-                    accept(&mut scan, position, &header, &batches, stop, interval_bytes);
-                    accepted = true;
-                    break;
-                }
-                Ok(header) => {
-                    failure.get_or_insert((
-                        position,
-                        BlockError::Offsets {
-                            base_offset: header.first_offset,
-                            last_offset: header.last_offset(),
-                            expected: scan.meta.end_offset.get(),
-                        },
-                    ));
-                }
-                Err(error) => {
-                    failure.get_or_insert((position, error));
-                }
-            }
-        }
-        if accepted {
-            continue;
-        }
-        let (position, error) = failure.unwrap_or((
-            scan.meta.end_position,
-            BlockError::Truncated {
-                got: 0,
-                expected: 0,
-            },
-        ));
-        let start = scan.meta.end_offset;
-        let next = reader
-            .find_block(scan.meta.end_position, &segment, start)
-            .await?;
-        let detail = error.to_string();
-        if let Some((found, header)) = next {
-            let end = Offset::new(header.first_offset);
-            scan.gaps.push(Gap {
-                start,
-                end: Some(end),
-                position,
-                detail,
-            });
-            scan.meta.end_offset = end;
-            scan.meta.end_position = found;
-            scan.meta.chain = header.previous_checksum;
-        } else {
-            if !reader.is_zero_from(scan.meta.end_position).await? {
-                scan.gaps.push(Gap {
-                    start,
-                    end: None,
-                    position,
-                    detail,
-                });
-            }
-            break;
-        }
-    }
-    Ok(scan)
-}
-
-fn accept(
-    scan: &mut Scan,
-    position: u64,
-    header: &CommitBlockHeader,
-    batches: &[BatchHeader],
-    stop: Offset,
-    interval_bytes: u64,
-) {
-    scan.meta
-        .begin_block(position, Offset::new(header.first_offset), interval_bytes);
-    // A truncation may have cut through this block: what lies above `stop` does not exist.
-    for batch in batches.iter().filter(|batch| batch.base_offset < stop) {
-        scan.meta.add_batch(batch);
-        scan.producers.observe(batch, batch_timestamp(batch));
-    }
-    scan.meta.end_offset = Offset::new(header.last_offset()).plus(1).min(stop);
-    let end = position + COMMIT_BLOCK_HEADER_BYTES as u64 + u64::from(header.body_length);
-    scan.meta.end_block(end, header.body_checksum);
-    scan.flushed = scan.flushed.max(Offset::new(header.flushed_offset));
 }
 
 /// One open at a time: what it gathers on its way.
@@ -440,11 +161,7 @@ impl<D: Disk> PartitionLog<D> {
 }
 
 impl<D: Disk> Opening<'_, D> {
-    fn io(
-        &self,
-        operation: &'static str,
-        path: &Path,
-    ) -> impl FnOnce(io::Error) -> OpenError + use<D> {
+    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError + use<D> {
         let path = path.to_path_buf();
         move |error| OpenError::Io {
             path,
@@ -459,33 +176,45 @@ impl<D: Disk> Opening<'_, D> {
         let entries = match disk.list(self.directory).await {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), None)),
-            Err(error) => return Err(self.io("list", self.directory)(error)),
+            Err(error) => return Err(Self::io("list", self.directory)(error)),
         };
         let mut bases = Vec::new();
+        let mut sidecars = Vec::new();
         let mut recorded = None;
         for entry in entries.iter().filter(|entry| !entry.is_directory) {
             let path: PathBuf = self.directory.join(&entry.name);
             match LogFile::parse(&entry.name) {
                 LogFile::Segment(base) => bases.push(base),
                 LogFile::Temporary => {
-                    disk.delete(&path).await.map_err(self.io("delete", &path))?;
+                    disk.delete(&path)
+                        .await
+                        .map_err(Self::io("delete", &path))?;
                     self.report.temporary_files_removed += 1;
                 }
                 LogFile::LogStart => {
                     let path = self.directory.join(LOG_START);
                     let bytes = read_small_file(disk, &path, PAGE_BYTES as u64)
                         .await
-                        .map_err(self.io("read", &path))?;
+                        .map_err(Self::io("read", &path))?;
                     let Some((log_id, offset)) = decode_log_start(&bytes) else {
                         return Err(OpenError::LogStartCorrupt { path });
                     };
                     self.check_owner(&path, log_id)?;
                     recorded = Some(offset);
                 }
-                LogFile::Sidecar(_) | LogFile::Unknown => {}
+                LogFile::Sidecar(base) => sidecars.push((base, path)),
+                LogFile::Unknown => {}
             }
         }
         bases.sort_unstable();
+        // An index that outlived its segment.
+        for (base, path) in sidecars {
+            if bases.binary_search(&base).is_err() {
+                disk.delete(&path)
+                    .await
+                    .map_err(Self::io("delete", &path))?;
+            }
+        }
         Ok((bases, recorded))
     }
 
@@ -512,41 +241,38 @@ impl<D: Disk> Opening<'_, D> {
         let file = segment_file
             .open(&self.lane.disk)
             .await
-            .map_err(self.io("open", &path))?;
-        let size = file.size().await.map_err(self.io("size", &path))?;
+            .map_err(Self::io("open", &path))?;
+        let size = file.size().await.map_err(Self::io("size", &path))?;
         segment_file.reserved_bytes.set(size);
         let page = file
             .read_at(FilePosition::ZERO, PAGE_BYTES)
             .await
-            .map_err(self.io("read", &path))?;
+            .map_err(Self::io("read", &path))?;
         let mut reader = BlockReader::<D>::new(&file, size);
         let decoded = SegmentHeader::decode(page.as_ref())
             .ok()
             .filter(|header| header.base_offset == base);
         let header_is_sound = decoded.is_some();
-        let header = match decoded {
-            Some(header) => {
-                self.check_owner(&path, header.log_id)?;
-                header
-            }
-            None => {
-                let generation = reader
-                    .infer_generation(self.log_id)
-                    .await
-                    .map_err(self.io("scan", &path))?;
-                tracing::error!(log_id = %self.log_id, path = %path.display(), ?generation, "segment header page is damaged");
-                SegmentHeader {
-                    log_id: self.log_id,
-                    generation: generation.unwrap_or(0),
-                    base_offset: base,
-                }
+        let header = if let Some(header) = decoded {
+            self.check_owner(&path, header.log_id)?;
+            header
+        } else {
+            let generation = reader
+                .infer_generation(self.log_id)
+                .await
+                .map_err(Self::io("scan", &path))?;
+            tracing::error!(log_id = %self.log_id, path = %path.display(), ?generation, "segment header page is damaged");
+            SegmentHeader {
+                log_id: self.log_id,
+                generation: generation.unwrap_or(0),
+                base_offset: base,
             }
         };
 
         let sidecar = self
             .sidecar(&mut reader, header, size)
             .await
-            .map_err(self.io("read", &path))?;
+            .map_err(Self::io("read", &path))?;
         let vouched = sidecar.as_ref().map(|(sidecar, _)| sidecar.meta.end_offset);
         let sound = sidecar.and_then(|(sidecar, is_sound)| is_sound.then_some(sidecar));
         let interval = self.config.index_interval_bytes;
@@ -584,7 +310,7 @@ impl<D: Disk> Opening<'_, D> {
             interval,
         )
         .await
-        .map_err(self.io("scan", &path))?;
+        .map_err(Self::io("scan", &path))?;
         let flushed = match next {
             Some(next) => next,
             None => scan.flushed.max(vouched.unwrap_or(base)).max(base),
@@ -595,7 +321,7 @@ impl<D: Disk> Opening<'_, D> {
             let cut_at = cut.start;
             scan = scan_segment(&mut reader, start.meta, start.producers, cut_at, interval)
                 .await
-                .map_err(self.io("scan", &path))?;
+                .map_err(Self::io("scan", &path))?;
             scan.meta.end_offset = cut_at;
             self.report.torn_tail = Some(TornTail {
                 offset: cut_at,
@@ -628,7 +354,7 @@ impl<D: Disk> Opening<'_, D> {
                 let bytes = reader
                     .bytes(page, length)
                     .await
-                    .map_err(self.io("read", &path))?;
+                    .map_err(Self::io("read", &path))?;
                 carry = Carry::Bytes(bytes.get(..length).unwrap_or(bytes).into());
             }
         }
@@ -651,10 +377,9 @@ impl<D: Disk> Opening<'_, D> {
         size: u64,
     ) -> io::Result<Option<(Sidecar, bool)>> {
         let path = sidecar_path(self.directory, header.base_offset);
-        let bytes = match read_small_file(&self.lane.disk, &path, SIDECAR_BYTES_MAX).await {
-            Ok(bytes) => bytes,
-            // Derived data that cannot be read is data that is not there.
-            Err(_) => return Ok(None),
+        // Derived data that cannot be read is data that is not there.
+        let Ok(bytes) = read_small_file(&self.lane.disk, &path, SIDECAR_BYTES_MAX).await else {
+            return Ok(None);
         };
         let Some(sidecar) = Sidecar::decode(&bytes).filter(|sidecar| sidecar.meta.header == header)
         else {

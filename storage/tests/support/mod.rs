@@ -1,6 +1,6 @@
 //! What the tests of the log share: a driver that notices when nothing can go on, batches that say who they are, and
 //! reading a whole log back.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
