@@ -58,7 +58,7 @@ async fn dispatch(lane: Rc<Lane>, request: Owned, _local: std::net::SocketAddr) 
             answer(request, |asked| async move { configs::describe(&lane, &asked) }).await
         }
         api::INCREMENTAL_ALTER_CONFIGS => answer(request, |asked| configs::alter(lane, asked)).await,
-        api::LIST_OFFSETS => answer(request, |asked| list_offsets::handle(lane, asked)).await,
+        api::LIST_OFFSETS => answer(request, |asked| list_offsets::handle(lane, asked, version)).await,
         api::DELETE_RECORDS => answer(request, |asked| delete_records::handle(lane, asked)).await,
         api::OFFSET_FOR_LEADER_EPOCH => answer(request, |asked| leader_epoch::handle(lane, asked)).await,
         api::INIT_PRODUCER_ID => answer(request, |asked| producer_id::handle(lane, asked)).await,

@@ -6,7 +6,7 @@
 //! and copied over. Sessions are not kept: session id 0 tells clients to send full fetches.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -22,10 +22,9 @@ use corelane_net::response::Response;
 use corelane_net::server::{CloseReason, Pending};
 use corelane_net::topic::TopicRef;
 use corelane_storage::LogSlice;
-use glommio::timer::Timer;
-
 use super::errors;
 use super::remote::local;
+use crate::lane::deadline::Deadline;
 use crate::lane::{Lane, Route};
 use crate::partition::Partition;
 
@@ -254,7 +253,7 @@ impl Fetch {
     /// Waits until a partition has more than the pass found, or the deadline.
     async fn wait(&self, found: &[Found<FetchSlice>]) {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let mut timer = pin!(Timer::new(left.max(Duration::from_micros(1))));
+        let mut deadline = Deadline::after(left);
         let mut elsewhere: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
         let mut here: Vec<(&Partition, Offset)> = Vec::new();
         for ((target, asked), seen) in self.targets.iter().zip(self.asked()).zip(found) {
@@ -271,7 +270,7 @@ impl Fetch {
             }
         }
         poll_fn(|context| {
-            let mut advanced = timer.as_mut().poll(context).is_ready();
+            let mut advanced = deadline.poll_over(context);
             for (partition, seen) in &here {
                 partition.log.register_progress_waker(context.waker());
                 // After registering, so that no advance is missed between the two.
@@ -295,13 +294,14 @@ impl Fetch {
     ) -> impl Future<Output = ()> + use<> {
         let answer = self.lane.mesh.call(owner, move |lane: Rc<Lane>| async move {
             let Some(partition) = local(&lane, topic, asked.index) else { return };
-            let mut timer = pin!(Timer::new(left.max(Duration::from_micros(1))));
+            let mut deadline = Deadline::after(left);
             poll_fn(|context| {
                 partition.log.register_progress_waker(context.waker());
-                if partition.high_watermark() > seen || partition.log.fenced().is_some() {
+                let over = deadline.poll_over(context);
+                if over || partition.high_watermark() > seen || partition.log.fenced().is_some() {
                     return Poll::Ready(());
                 }
-                timer.as_mut().poll(context).map(|_| ())
+                Poll::Pending
             })
             .await;
         });

@@ -12,6 +12,9 @@ use super::remote::on_partition;
 use crate::lane::Lane;
 use crate::partition::Partition;
 
+/// Older versions have no leader epoch in the answer.
+const LEADER_EPOCH_SINCE: i16 = 4;
+
 /// What a request's timestamp field asks for; the negative values are Kafka's (`ListOffsetsRequest.json`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
@@ -43,7 +46,11 @@ type Found = (i64, i64, i32);
 const NOTHING: Found = (-1, -1, -1);
 
 /// Answers the request; each partition has its own error.
-pub(super) async fn handle(lane: Rc<Lane>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(super) async fn handle(
+    lane: Rc<Lane>,
+    request: ListOffsetsRequest,
+    version: i16,
+) -> ListOffsetsResponse {
     let read_committed = request.isolation_level == 1;
     let mut pending = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -79,7 +86,9 @@ pub(super) async fn handle(lane: Rc<Lane>, request: ListOffsetsRequest) -> ListO
             };
             partition.timestamp = timestamp;
             partition.offset = offset;
-            partition.leader_epoch = leader_epoch;
+            if version >= LEADER_EPOCH_SINCE {
+                partition.leader_epoch = leader_epoch;
+            }
             topic.partitions.push(partition);
         }
         response.topics.push(topic);

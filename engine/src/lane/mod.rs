@@ -3,6 +3,7 @@
 //! Everything in a [`Lane`] belongs to its thread; other lanes reach it by messages only ([`mesh`]). A crash leaves what
 //! the lane's logs had flushed, and nothing else counts.
 
+pub mod deadline;
 pub mod housekeeping;
 pub mod mesh;
 pub mod runtime;

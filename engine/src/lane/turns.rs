@@ -23,6 +23,9 @@ const IDLE_GAP: Duration = Duration::from_micros(50);
 /// Wall time after which a turn ends even if the gaps look idle.
 const FORCED_AFTER: Duration = Duration::from_millis(2);
 
+/// The shortest timer that is not over before it is registered.
+const TURN_TIMER: Duration = Duration::from_micros(1);
+
 /// What the clock says of a unit of work that asks to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leave {
@@ -70,13 +73,55 @@ impl Quantum {
     }
 }
 
+/// Who waits for the next turn, and whether it is on its way. Knows nothing of time.
+#[derive(Debug, Default)]
+struct Gate {
+    number: Cell<u64>,
+    opening: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// A place in line for the turn after the one in which it was taken.
+#[derive(Clone, Copy, Debug)]
+struct Ticket(u64);
+
+impl Gate {
+    /// To be taken before the turn is asked to open: a task that is spawned may run to its end at once.
+    fn ticket(&self) -> Ticket {
+        Ticket(self.number.get())
+    }
+
+    /// Whether the caller has to open the next turn.
+    fn begin_opening(&self) -> bool {
+        !self.opening.replace(true)
+    }
+
+    fn open(&self) {
+        self.number.set(self.number.get().wrapping_add(1));
+        self.opening.set(false);
+        let woken = self.waiting.take();
+        for waker in woken {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, ticket: Ticket, waker: &Waker) -> Poll<()> {
+        if self.number.get() != ticket.0 {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        Poll::Pending
+    }
+}
+
 /// One lane's turns.
 #[derive(Debug)]
 pub struct Turns {
     quantum: RefCell<Quantum>,
-    number: Cell<u64>,
-    opening: Cell<bool>,
-    waiting: RefCell<Vec<Waker>>,
+    gate: Gate,
 }
 
 impl Turns {
@@ -84,22 +129,20 @@ impl Turns {
     pub fn new() -> Rc<Self> {
         Rc::new(Self {
             quantum: RefCell::new(Quantum::new(Instant::now())),
-            number: Cell::new(0),
-            opening: Cell::new(false),
-            waiting: RefCell::new(Vec::new()),
+            gate: Gate::default(),
         })
     }
 
     /// The number of turns that were opened by the timer, for metrics and tests.
     pub fn opened(&self) -> u64 {
-        self.number.get()
+        self.gate.number.get()
     }
 
     /// Waits until the lane may start another unit of work (a request): at once within the quantum, else in the next turn.
     /// Cancelling it loses nothing.
     pub async fn pass(self: &Rc<Self>) {
         let leave = self.quantum.borrow_mut().ask(Instant::now());
-        if !self.opening.get() {
+        if !self.gate.opening.get() {
             match leave {
                 Leave::AtOnce => return,
                 Leave::InLine => return futures_lite::future::yield_now().await,
@@ -111,37 +154,29 @@ impl Turns {
 
     /// Waits for the next turn in any case, so that I/O completes meanwhile.
     pub async fn next(self: &Rc<Self>) {
-        self.open_next();
-        let number = self.number.get();
-        poll_fn(|context| {
-            if self.number.get() != number {
-                return Poll::Ready(());
-            }
-            let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                waiting.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+        let ticket = self.gate.ticket();
+        if self.gate.begin_opening() {
+            let turns = Rc::clone(self);
+            glommio::spawn_local(async move {
+                reactor_turn().await;
+                turns.quantum.borrow_mut().turned(Instant::now());
+                turns.gate.open();
+            })
+            .detach();
+        }
+        poll_fn(|context| self.gate.poll(ticket, context.waker())).await;
     }
+}
 
-    fn open_next(self: &Rc<Self>) {
-        if self.opening.replace(true) {
+/// Resolves after the reactor has turned: a timer that was really pending can only be woken by it.
+async fn reactor_turn() {
+    loop {
+        let mut timer = Timer::new(TURN_TIMER);
+        // A timer that has expired by its first poll (the thread lost its core in between) proves nothing.
+        if futures_lite::future::poll_once(&mut timer).await.is_none() {
+            timer.await;
             return;
         }
-        let turns = Rc::clone(self);
-        glommio::spawn_local(async move {
-            Timer::new(Duration::from_micros(1)).await;
-            turns.number.set(turns.number.get().wrapping_add(1));
-            turns.opening.set(false);
-            turns.quantum.borrow_mut().turned(Instant::now());
-            let woken = turns.waiting.take();
-            for waker in woken {
-                waker.wake();
-            }
-        })
-        .detach();
     }
 }
 
@@ -160,6 +195,28 @@ mod tests {
                 quantum.ask(now)
             })
             .collect()
+    }
+
+    /// glommio runs a spawned task at once; the opener may be through before its caller waits.
+    #[test]
+    fn a_turn_that_opens_before_its_waiter_is_polled_is_not_missed() {
+        let gate = Gate::default();
+        let ticket = gate.ticket();
+        assert!(gate.begin_opening());
+        gate.open();
+        assert!(gate.poll(ticket, Waker::noop()).is_ready());
+    }
+
+    #[test]
+    fn one_opener_serves_all_who_wait() {
+        let gate = Gate::default();
+        let tickets = [gate.ticket(), gate.ticket()];
+        assert!(gate.begin_opening());
+        assert!(!gate.begin_opening());
+        assert!(tickets.iter().all(|ticket| gate.poll(*ticket, Waker::noop()).is_pending()));
+        gate.open();
+        assert!(tickets.iter().all(|ticket| gate.poll(*ticket, Waker::noop()).is_ready()));
+        assert!(gate.begin_opening());
     }
 
     #[test]
