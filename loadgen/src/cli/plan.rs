@@ -16,6 +16,9 @@ const BATCH_SIZE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The most bytes all producers' batches together may take.
 const TEMPLATES_BYTES_MAX: usize = 4 * 1024 * 1024 * 1024;
 
+/// The most bytes of batches that a connection sends in one system call, unless a batch alone has more.
+pub const SEND_BYTES_MAX: usize = 256 * 1024;
+
 /// Partitions of a topic when nothing says otherwise.
 const PARTITIONS_DEFAULT: u32 = 4;
 
@@ -190,7 +193,7 @@ impl Plan {
         }
         let templates = (args.producers as usize)
             .saturating_mul(args.connections as usize)
-            .saturating_mul(batch_bytes);
+            .saturating_mul(batch_bytes.max(SEND_BYTES_MAX));
         if templates > TEMPLATES_BYTES_MAX {
             return Err(PlanError::TooMuchMemory {
                 producers: args.producers,

@@ -18,7 +18,7 @@ use super::payload::{self, RECORD_SIZE_BYTES_MIN, Stamp};
 pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
 
 /// A batch to be patched.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BatchTemplate {
     bytes: Vec<u8>,
     header: BatchHeader,

@@ -345,9 +345,11 @@ fn lag_fault(measured: &Measurement, latency: &LatencyHistogram) -> Option<Strin
         return None;
     }
     let held_back = measured.held_back_batches as f64 / (measured.window_batches as f64).max(1.0);
-    let cause = if held_back > 0.01 || measured.unsent_records > 0 {
+    let cause = if measured.unsent_records > 0 {
+        "the broker takes less than the rate, or --in-flight is too small".to_owned()
+    } else if held_back > 0.01 {
         format!(
-            "{:.0} % of the batches found the in-flight window full: the broker takes less than the rate, or --in-flight is too small",
+            "{:.0} % of the batches found the in-flight window full: the broker is slow at times, or --in-flight is too small",
             held_back * 100.0
         )
     } else {

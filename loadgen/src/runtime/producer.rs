@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use corelane_format::{PartitionIndex, TimestampMs};
+use corelane_net::TopicKey;
 use corelane_net::client::{Acks, Connection, ProduceOptions, Receiver, Sender, Sent as Request};
 use corelane_net::gather::Gathered;
 use corelane_net::produce::{PartitionRecords, TopicRecords, visit_response};
@@ -22,6 +23,7 @@ use super::core::{ErrorLog, LoadCore};
 use super::messages::ProducedReport;
 use super::setup::Setup;
 use super::window::InFlight;
+use crate::cli::plan::SEND_BYTES_MAX;
 use crate::clock::SECOND_NS;
 use crate::load::links::Link;
 use crate::load::payload::Stamp;
@@ -32,6 +34,9 @@ use crate::verify::ledger::{ProducedStream, StreamId};
 
 /// How long to wait before a broken connection is made anew.
 const RECONNECT_AFTER_NS: u64 = SECOND_NS / 10;
+
+/// The most batches that share a system call.
+const SEND_BATCHES_MAX: u32 = 16;
 
 /// Bytes of a Produce request before and behind its records, roughly.
 const REQUEST_HEAD_BYTES: usize = 160;
@@ -112,8 +117,7 @@ pub async fn produce(
     end_ns: u64,
 ) {
     let mut pacer = Pacer::new(pace(&setup, &state.link), start_ns, end_ns);
-    let seed = u64::from(state.link.client) << 32 | u64::from(state.link.partitions[0]);
-    let mut template = BatchTemplate::new(setup.batch_records, setup.record_size_bytes, seed);
+    let mut templates = templates(&setup, &state.link);
     loop {
         let connection = match state.connection.take() {
             Some(connection) => connection,
@@ -139,14 +143,8 @@ pub async fn produce(
             Rc::clone(&in_flight),
             receiver,
         ));
-        let mut batches = Batches {
-            core: &core,
-            setup: &setup,
-            state: &state,
-            in_flight: &in_flight,
-            sender,
-        };
-        let ended = match batches.send_all(&mut pacer, &mut template).await {
+        let mut batches = Batches::new(&core, &setup, &state, &in_flight, sender);
+        let ended = match batches.send_all(&mut pacer, &mut templates).await {
             Ok(ended) => ended,
             Err(error) => {
                 state.note(error);
@@ -174,6 +172,15 @@ pub async fn produce(
     }
 }
 
+/// One for each batch that may share a system call.
+fn templates(setup: &Setup, link: &Link) -> Vec<BatchTemplate> {
+    let seed = u64::from(link.client) << 32 | u64::from(link.partitions[0]);
+    let template = BatchTemplate::new(setup.batch_records, setup.record_size_bytes, seed);
+    let fit = (SEND_BYTES_MAX / template.size_bytes()) as u32;
+    let count = fit.clamp(1, SEND_BATCHES_MAX).min(setup.in_flight);
+    vec![template; count as usize]
+}
+
 fn pace(setup: &Setup, link: &Link) -> Pace {
     match setup.rate {
         Some(rate) => {
@@ -196,54 +203,101 @@ struct Batches<'a> {
     state: &'a ProducerState,
     in_flight: &'a InFlight,
     sender: Sender,
+    topic: TopicKey,
+    /// The partition whose turn it is, as its place in the books.
+    turn: usize,
 }
 
-impl Batches<'_> {
+impl<'a> Batches<'a> {
+    fn new(
+        core: &'a LoadCore,
+        setup: &'a Setup,
+        state: &'a ProducerState,
+        in_flight: &'a InFlight,
+        sender: Sender,
+    ) -> Self {
+        let by_id = setup.has_topic_id() && sender.produce_version(true).is_ok();
+        Self {
+            core,
+            setup,
+            state,
+            in_flight,
+            sender,
+            topic: setup.topic_key(by_id),
+            turn: 0,
+        }
+    }
+
+    /// Sends what is due until the schedule ends. Batches that are due at the same moment share one system call; no
+    /// batch waits for another.
     async fn send_all(
         &mut self,
         pacer: &mut Pacer,
-        template: &mut BatchTemplate,
+        templates: &mut [BatchTemplate],
     ) -> anyhow::Result<Ended> {
-        let by_id = self.setup.has_topic_id() && self.sender.produce_version(true).is_ok();
-        let topic = self.setup.topic_key(by_id);
-        let mut book = 0;
         loop {
-            // Once a batch: a producer that always has work must let the reactor run.
+            // A producer that always has work must let the reactor run.
             self.core.turns.pause().await;
             if self.in_flight.is_closed() {
                 return Ok(Ended::Broken);
             }
-            let now_ns = self.core.clock.now_ns();
             if self.core.has_ceased() {
                 return Ok(Ended::Schedule);
             }
-            match pacer.step(now_ns, self.in_flight.has_room()) {
-                Step::Done => return Ok(Ended::Schedule),
-                Step::Wait { until_ns } => self.core.alarm.until(until_ns).await,
-                Step::Blocked => self.in_flight.room().await,
-                Step::Send {
-                    intended_ns,
-                    held_back,
-                } => {
-                    let timing = Sent {
+            let mut message = Gathered::with_capacity(REQUEST_HEAD_BYTES);
+            let mut batches = 0;
+            let mut next = None;
+            for template in &mut *templates {
+                let now_ns = self.core.clock.now_ns();
+                match pacer.step(now_ns, self.in_flight.has_room()) {
+                    Step::Send {
                         intended_ns,
-                        sent_ns: now_ns,
                         held_back,
-                    };
-                    self.send(&topic, book, timing, template).await?;
-                    book = (book + 1) % self.state.link.partitions.len();
+                    } => {
+                        let timing = Sent {
+                            intended_ns,
+                            sent_ns: now_ns,
+                            held_back,
+                        };
+                        self.add(&mut message, timing, template)?;
+                        batches += 1;
+                    }
+                    step => {
+                        next = Some(step);
+                        break;
+                    }
                 }
+            }
+            if batches > 0 {
+                self.sender.send(&message).await?;
+                if self.setup.acks == Acks::None {
+                    let now_ns = self.core.clock.now_ns();
+                    for _ in 0..batches {
+                        self.core
+                            .measurement
+                            .borrow_mut()
+                            .sent_for_good(now_ns, self.setup.amount_of_batch());
+                    }
+                }
+            }
+            match next {
+                Some(Step::Done) => return Ok(Ended::Schedule),
+                Some(Step::Wait { until_ns }) => self.core.alarm.until(until_ns).await,
+                Some(Step::Blocked) => self.in_flight.room().await,
+                Some(Step::Send { .. }) | None => {}
             }
         }
     }
 
-    async fn send(
+    /// Stamps a batch and adds it to what is sent next.
+    fn add<'t>(
         &mut self,
-        topic: &corelane_net::TopicKey,
-        book: usize,
+        message: &mut Gathered<&'t [u8]>,
         timing: Sent,
-        template: &mut BatchTemplate,
+        template: &'t mut BatchTemplate,
     ) -> anyhow::Result<()> {
+        let book = self.turn;
+        self.turn = (self.turn + 1) % self.state.link.partitions.len();
         let records_count = u64::from(template.records());
         let partition = self.state.link.partitions[book];
         let first_sequence = self.state.books.borrow_mut()[book].take(records_count);
@@ -262,41 +316,30 @@ impl Batches<'_> {
             records,
         }];
         let topics = [TopicRecords {
-            topic: topic.as_topic(),
+            topic: self.topic.as_topic(),
             partitions: &partitions,
         }];
         let options = ProduceOptions {
             acks: self.setup.acks,
             ..ProduceOptions::default()
         };
-        let mut message = Gathered::with_capacity(REQUEST_HEAD_BYTES);
-        let request = self
-            .sender
-            .encode_produce(&mut message, &options, &topics)?;
-        let answered = self.setup.acks != Acks::None;
-        if answered {
+        let request = self.sender.encode_produce(message, &options, &topics)?;
+        if self.setup.acks != Acks::None {
             // Before sending: the answer may be here when the sending task goes on.
-            self.state.unanswered.borrow_mut().push_back(Unanswered {
+            let batch = Unanswered {
                 request,
                 timing,
                 book,
                 first_sequence,
                 records: records_count,
-            });
+            };
+            self.state.unanswered.borrow_mut().push_back(batch);
             self.in_flight.enter();
         }
         self.core
             .measurement
             .borrow_mut()
             .sent(&timing, records_count);
-        self.sender.send(&message).await?;
-        if !answered {
-            let amount = self.setup.amount_of_batch();
-            self.core
-                .measurement
-                .borrow_mut()
-                .sent_for_good(self.core.clock.now_ns(), amount);
-        }
         Ok(())
     }
 }
