@@ -29,7 +29,7 @@ impl Default for LaneLogsConfig {
     fn default() -> Self {
         Self {
             commit_size_bytes_max: 1 << 20,
-            chunk_size_bytes_min: 16 << 10,
+            chunk_size_bytes_min: 8 << 10,
             commits_in_flight_max: 4,
             writes_in_flight_max: 32,
             tail_budget_bytes: 64 << 20,
