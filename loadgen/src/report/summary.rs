@@ -30,6 +30,8 @@ pub struct Summary {
     pub schema: &'static str,
     /// Open or closed loop.
     pub mode: Mode,
+    /// The run was cut short.
+    pub interrupted: bool,
     /// Whether the numbers are what the settings claim.
     pub valid: bool,
     /// Why not, and what else to mind.
@@ -282,6 +284,7 @@ impl Summary {
         Self {
             schema: SCHEMA,
             mode,
+            interrupted: outcome.interrupted,
             valid: faults.is_empty(),
             remarks,
             settings: settings(plan, outcome),
@@ -295,7 +298,8 @@ impl Summary {
 
     /// Whether the run did what it was asked to, and nothing was lost.
     pub fn succeeded(&self) -> bool {
-        self.verification.clean
+        !self.interrupted
+            && self.verification.clean
             && self.produced.failed_records == 0
             && self.consumed.errors.is_empty()
     }
