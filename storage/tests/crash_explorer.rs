@@ -60,11 +60,13 @@ async fn release_in_some_order(disk: &MemoryDisk, seed: u64) {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
+        // The power is gone: what is on its way stays there.
+        if disk.stopped() {
+            return;
+        }
         let held = disk.held();
         if held > 0 {
             disk.release((state >> 33) as usize % held);
-        } else if disk.stopped() {
-            return;
         }
     }
 }
