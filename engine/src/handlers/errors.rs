@@ -1,7 +1,7 @@
 //! From the engine's errors to Kafka's error codes: one exhaustive match for each.
 
 use corelane_format::ids::LeaderEpoch;
-use corelane_format::kafka::BatchError;
+use corelane_format::kafka::{BatchError, SplitBatch, split_first_batch};
 use corelane_net::api::RequestHeader;
 use corelane_net::error_code::ErrorCode;
 use corelane_net::server::CloseReason;
@@ -20,15 +20,26 @@ pub(super) const fn storage() -> ErrorCode {
     ErrorCode::KafkaStorageError
 }
 
-/// The code for a batch that was refused.
-pub(super) fn of_batch(error: &BatchError) -> ErrorCode {
+/// The code for `records` that are not one acceptable batch. Where Kafka looks first decides: at the framing of batches
+/// (`ProduceRequest.validateRecords`), then at the checksum, then at what the header claims (`LogValidator`).
+pub(super) fn of_batch(error: &BatchError, records: &[u8]) -> ErrorCode {
     match error {
         BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
-        BatchError::UnknownCompression { .. } => ErrorCode::UnsupportedCompressionType,
-        // Kafka's ProduceRequest.validateRecords and LogValidator answer these so.
-        BatchError::UnsupportedMagic { .. }
-        | BatchError::TrailingBytes { .. }
-        | BatchError::CountMismatch { .. } => ErrorCode::InvalidRecord,
+        BatchError::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+        // The formats before magic 2 are known, but not allowed here; others are no format at all.
+        BatchError::UnsupportedMagic { got: 0 | 1 }
+        | BatchError::TooShort { .. }
+        | BatchError::Truncated { .. }
+        | BatchError::UnknownCompression { .. }
+        | BatchError::CountMismatch { .. }
+        | BatchError::CountImpossible { .. }
+        | BatchError::TooManyRecords { .. }
+        | BatchError::ControlFromClient => ErrorCode::InvalidRecord,
+        BatchError::TrailingBytes { .. } => match split_first_batch(records) {
+            // A second batch: one too many. Otherwise the length is wrong.
+            Ok(SplitBatch::Whole { batch, .. }) if batch.verify_crc().is_ok() => ErrorCode::InvalidRecord,
+            _ => ErrorCode::CorruptMessage,
+        },
         _ => ErrorCode::CorruptMessage,
     }
 }

@@ -169,8 +169,8 @@ fn append_here(
         size_bytes_max: partition.limits.get().message_size_bytes_max,
         records_max: i32::MAX,
     };
-    let batch = validate_batch(records, &limits).map_err(|error| errors::of_batch(&error))?;
-    validate_client_batch(&batch).map_err(|error| errors::of_batch(&error))?;
+    let batch = validate_batch(records, &limits).map_err(|error| errors::of_batch(&error, records))?;
+    validate_client_batch(&batch).map_err(|error| errors::of_batch(&error, records))?;
     if batch.header().attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState);
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::{FromRawFd, IntoRawFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use glommio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,6 +13,11 @@ use crate::config::ListenMode;
 
 /// Connections that may wait to be accepted, per socket.
 const BACKLOG: i32 = 1024;
+
+/// How long a taken port may still belong to a server that has just been killed.
+const PREDECESSOR_WAIT: Duration = Duration::from_secs(2);
+/// How often a taken port is tried again.
+const PREDECESSOR_POLL: Duration = Duration::from_millis(20);
 
 /// The listening sockets of all lanes, by lane index.
 #[derive(Debug)]
@@ -28,7 +35,7 @@ impl Listeners {
         let shared = mode == ListenMode::Shared;
         if shared && base.port() != 0 {
             // SO_REUSEPORT would let a second server steal half of the connections of a first one; find it out here.
-            drop(bind_one(base, false).map_err(|error| (base, error))?);
+            drop(bind_patiently(base, false).map_err(|error| (base, error))?);
         }
         for lane in 0..lanes {
             let mut address = base;
@@ -41,7 +48,7 @@ impl Listeners {
                 })?;
                 address.set_port(port);
             }
-            sockets.push(bind_one(address, shared).map_err(|error| (address, error))?);
+            sockets.push(bind_patiently(address, shared).map_err(|error| (address, error))?);
         }
         Ok(Self { sockets })
     }
@@ -57,6 +64,20 @@ impl Listeners {
     /// Hands out the sockets, by lane index.
     pub fn into_sockets(self) -> Vec<StdListener> {
         self.sockets
+    }
+}
+
+/// Binds, waiting for a predecessor that was killed: the kernel gives its sockets back only when it has taken down the
+/// rings that refer to them, which is after the process is gone.
+fn bind_patiently(address: SocketAddr, reuse_port: bool) -> io::Result<StdListener> {
+    let deadline = Instant::now() + PREDECESSOR_WAIT;
+    loop {
+        match bind_one(address, reuse_port) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(PREDECESSOR_POLL);
+            }
+            outcome => return outcome,
+        }
     }
 }
 

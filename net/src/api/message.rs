@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_wire::{KafkaRequest, KafkaResponse};
-use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, EncodeError};
+use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, Decoder, EncodeError};
 
 use super::table::API_VERSIONS;
 use crate::response::{Response, ResponseBuilder};
@@ -45,7 +45,8 @@ pub fn control_limits(size_bytes: usize) -> DecodeLimits {
 }
 
 /// Reads the body of a control request. The body is copied once, since the message's strings share it and
-/// outlive the frame.
+/// outlive the frame. Bytes behind the body are ignored, as Kafka ignores them: librdkafka 2.12 sends three of them with
+/// Metadata version 13.
 pub fn decode_request<R: KafkaRequest>(body: &[u8], version: i16) -> Result<R, DecodeError> {
     let limit = CONTROL_LIMITS.request_bytes_max;
     if body.len() > limit {
@@ -57,11 +58,8 @@ pub fn decode_request<R: KafkaRequest>(body: &[u8], version: i16) -> Result<R, D
         });
     }
     let limits = control_limits(body.len());
-    R::decode_from_bytes(
-        Bytes::copy_from_slice(body),
-        ApiVersion::new(version),
-        limits,
-    )
+    let mut decoder = Decoder::new(Bytes::copy_from_slice(body), limits)?;
+    R::decode(&mut decoder, ApiVersion::new(version))
 }
 
 /// Whether the response to `R` in `version` has the header with tagged fields. `ApiVersions` never has.
@@ -99,6 +97,14 @@ mod tests {
         // Metadata v1: an array of i32::MAX topics and nothing else.
         let body = i32::MAX.to_be_bytes();
         assert!(decode_request::<MetadataRequest>(&body, 1).is_err());
+    }
+
+    #[test]
+    fn bytes_behind_a_request_are_ignored() {
+        // Metadata v1 for all topics, and what does not belong to it.
+        let body = [0xff, 0xff, 0xff, 0xff, 0, 0, 0];
+        let request = decode_request::<MetadataRequest>(&body, 1).unwrap();
+        assert_eq!(request.topics, None);
     }
 
     #[test]
