@@ -392,3 +392,53 @@ fn zeros_are_written_ahead_of_small_commits() {
     });
     assert!(disk.trace().contains(&OperationKind::Reserve));
 }
+
+#[test]
+fn a_deleted_log_does_not_come_back_by_its_own_commits() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, _) = open(&logs, small_segments()).await;
+        append_durably(&log, &Batch::new("a", 1).sized(1000)).await;
+        disk.hold_writes(true);
+        for index in 0..40 {
+            append(&log, &Batch::new(format!("b{index}"), 1).sized(1000));
+        }
+        futures_lite::future::yield_now().await;
+        logs.delete_log(&log).await.expect("deleted");
+        disk.hold_writes(false);
+        for _ in 0..20 {
+            futures_lite::future::yield_now().await;
+        }
+        assert!(disk.files().is_empty(), "{:?}", disk.files());
+        log.wait_readable(log.log_end_offset())
+            .await
+            .expect_err("never");
+    });
+}
+
+#[test]
+fn a_failed_truncation_fences_the_log() {
+    use corelane_storage::disk::memory::Fault;
+    let count = |fail_at: Option<u64>| {
+        let disk = MemoryDisk::new();
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, _) = open(&logs, small_segments()).await;
+            fill(&log, 40).await;
+            let before = disk.operations();
+            if let Some(at) = fail_at {
+                disk.fail_at(before + at, Fault::Error(libc::EIO));
+            }
+            match log.truncate(Offset::new(10)).await {
+                Ok(()) => assert!(log.fenced().is_none()),
+                Err(ChangeError::Io { .. }) => assert!(log.fenced().is_some()),
+                Err(error) => panic!("{error}"),
+            }
+            disk.operations() - before
+        })
+    };
+    for at in 0..count(None) {
+        count(Some(at));
+    }
+}

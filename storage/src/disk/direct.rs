@@ -13,6 +13,8 @@ use corelane_format::FilePosition;
 use glommio::GlommioError;
 use glommio::io::{Directory, DmaBuffer, DmaFile, OpenOptions, ReadResult};
 
+use crate::event::TaskLock;
+
 use super::{DirectoryEntry, Disk, DiskBuffer, DiskFile};
 
 /// How a write is made durable.
@@ -62,6 +64,16 @@ impl DirectDisk {
     }
 }
 
+thread_local! {
+    /// Opening looks at the path a second time, after the file is open (glommio asks `statfs` and takes no failure for an
+    /// answer), so on one lane nothing is renamed or deleted while a file is being opened.
+    static NAMES: Rc<TaskLock> = Rc::default();
+}
+
+fn names() -> Rc<TaskLock> {
+    NAMES.with(Rc::clone)
+}
+
 impl DiskBuffer for DmaBuffer {
     fn trim_to(&mut self, size_bytes: usize) {
         self.trim_to_size(size_bytes);
@@ -94,6 +106,8 @@ impl Disk for DirectDisk {
     }
 
     async fn create(&self, path: &Path) -> io::Result<DirectFile> {
+        let names = names();
+        let _guard = names.lock().await;
         let mut options = self.options();
         options.create(true).truncate(true);
         let file = options.dma_open(path).await.map_err(io_error)?;
@@ -104,6 +118,8 @@ impl Disk for DirectDisk {
     }
 
     async fn open(&self, path: &Path) -> io::Result<DirectFile> {
+        let names = names();
+        let _guard = names.lock().await;
         let file = self.options().dma_open(path).await.map_err(io_error)?;
         Ok(DirectFile {
             file,
@@ -112,10 +128,14 @@ impl Disk for DirectDisk {
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let names = names();
+        let _guard = names.lock().await;
         glommio::io::rename(from, to).await.map_err(io_error)
     }
 
     async fn delete(&self, path: &Path) -> io::Result<()> {
+        let names = names();
+        let _guard = names.lock().await;
         glommio::io::remove(path).await.map_err(io_error)
     }
 

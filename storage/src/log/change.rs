@@ -10,6 +10,7 @@ use std::rc::Rc;
 use corelane_format::kafka::{SplitBatch, split_first_batch};
 use corelane_format::{Offset, TimestampMs};
 
+use super::read::LogRead;
 use super::{Carry, PartitionLog, Segment};
 use crate::disk::{Disk, DiskFile, page_ceil, replace_file_durably};
 use crate::error::{ChangeError, FenceReason, LogFenced};
@@ -228,6 +229,21 @@ impl<D: Disk> PartitionLog<D> {
         self.wait_flushed(end).await?;
         // Whole batches only, as Kafka cuts.
         let read = self.read(to, end, 1, true).await?;
+        let result = self.cut_at(to, &read).await;
+        if let Err(ChangeError::Io {
+            operation, error, ..
+        }) = &result
+        {
+            // Memory and disk may disagree from here on.
+            self.fence(FenceReason::Io {
+                operation,
+                error: error.clone(),
+            });
+        }
+        result
+    }
+
+    async fn cut_at(&self, to: Offset, read: &LogRead) -> Result<(), ChangeError> {
         let cut = match read
             .slices
             .first()

@@ -246,7 +246,8 @@ impl<D: Disk> PartitionLog<D> {
         let temporary = temporary_path(&segment_file.path);
         let file = match disk.create(&temporary).await {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // A deleted log's directory must not come back.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.fenced().is_none() => {
                 make_directories_durably(disk, self.directory())
                     .await
                     .map_err(step("make log directory"))?;
