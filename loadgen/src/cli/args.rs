@@ -238,7 +238,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub json: Option<PathBuf>,
 
-    /// Write the acknowledgment latencies as `HdrHistogram` percentiles (microseconds); with consumers the end-to-end
+    /// Write the acknowledgment latencies as HDR percentiles in microseconds; with consumers the end-to-end
     /// latencies go beside it, as NAME.end-to-end.EXT
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub hgrm: Option<PathBuf>,

@@ -8,7 +8,12 @@
 //!
 //! The records of one batch are due together: the batch is the unit of the schedule.
 //!
+//! Batches due before the end are sent for a short while after it, so that one that was due at the very end is not
+//! missed for a timer's tardiness; throughput counts only what falls into the measured window.
+//!
 //! Invariants: intended times never fall; every batch due before the end is either sent or counted as unsent.
+
+use crate::clock::SECOND_NS;
 
 /// The arrival process of one stream of batches: offsets in nanoseconds from the run's start, ascending.
 ///
@@ -26,6 +31,9 @@ pub enum Arrivals {
 }
 
 const FRACTION_BITS: u32 = 32;
+
+/// How long after the end an open loop still sends what was due before it.
+const LATE_NS_MAX: u64 = SECOND_NS / 2;
 
 impl Arrivals {
     /// `batches_per_second` evenly spaced batches; the first is due `phase` of an interval (0 to 1) after the start,
@@ -104,28 +112,30 @@ impl Pacer {
 
     /// Decides what to do now. After [`Step::Send`] the batch counts as sent.
     ///
-    /// | loop   | now      | next due  | window | step               |
-    /// |--------|----------|-----------|--------|--------------------|
-    /// | either | >= end   | any       | any    | Done               |
-    /// | open   | < end    | >= end    | any    | Done               |
-    /// | open   | < due    | < end     | any    | Wait until due     |
-    /// | open   | >= due   | < end     | full   | Blocked            |
-    /// | open   | >= due   | < end     | room   | Send, intended due |
-    /// | closed | < start  |           | any    | Wait until start   |
-    /// | closed | < end    |           | full   | Blocked            |
-    /// | closed | < end    |           | room   | Send, intended now |
+    /// | loop   | now          | next due | window | step               |
+    /// |--------|--------------|----------|--------|--------------------|
+    /// | open   | >= end, late | any      | any    | Done               |
+    /// | open   | any          | >= end   | any    | Done               |
+    /// | open   | < due        | < end    | any    | Wait until due     |
+    /// | open   | >= due       | < end    | full   | Blocked            |
+    /// | open   | >= due       | < end    | room   | Send, intended due |
+    /// | closed | >= end       |          | any    | Done               |
+    /// | closed | < start      |          | any    | Wait until start   |
+    /// | closed | < end        |          | full   | Blocked            |
+    /// | closed | < end        |          | room   | Send, intended now |
     pub fn step(&mut self, now_ns: u64, window_has_room: bool) -> Step {
-        if now_ns >= self.end_ns {
-            return Step::Done;
-        }
         let intended_ns = match &self.pace {
             Pace::Open(arrivals) => {
+                if now_ns >= self.end_ns.saturating_add(LATE_NS_MAX) {
+                    return Step::Done;
+                }
                 let due_ns = self.start_ns.saturating_add(arrivals.due_ns(self.index));
                 if due_ns >= self.end_ns {
                     return Step::Done;
                 }
                 due_ns
             }
+            Pace::Closed if now_ns >= self.end_ns => return Step::Done,
             Pace::Closed => now_ns.max(self.start_ns),
         };
         if now_ns < intended_ns {
@@ -165,7 +175,6 @@ impl Pacer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SECOND_NS;
 
     #[test]
     fn a_constant_rate_does_not_drift() {
@@ -227,11 +236,26 @@ mod tests {
         let mut pacer = Pacer::new(Pace::Open(Arrivals::constant(1000.0, 0.0)), 0, 10_000_000);
         assert!(matches!(pacer.step(0, true), Step::Send { .. }));
         assert_eq!(pacer.step(5_000_000, false), Step::Blocked);
-        assert_eq!(pacer.step(10_000_000, true), Step::Done);
+        assert_eq!(pacer.step(10_000_000 + LATE_NS_MAX, true), Step::Done);
         assert_eq!(
             pacer.unsent().collect::<Vec<_>>(),
             (1..10).map(|n| n * 1_000_000).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn a_batch_due_at_the_end_goes_out_though_the_timer_was_late() {
+        let mut pacer = Pacer::new(Pace::Open(Arrivals::constant(1000.0, 0.0)), 0, 1_000_001);
+        assert!(matches!(pacer.step(0, true), Step::Send { .. }));
+        assert_eq!(
+            pacer.step(1_000_100, true),
+            Step::Send {
+                intended_ns: 1_000_000,
+                held_back: false
+            }
+        );
+        assert_eq!(pacer.step(1_000_100, true), Step::Done);
+        assert_eq!(pacer.unsent().count(), 0);
     }
 
     #[test]

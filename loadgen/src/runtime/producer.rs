@@ -163,7 +163,7 @@ pub async fn produce(
             .until(core.clock.now_ns() + RECONNECT_AFTER_NS)
             .await;
     }
-    let now_ns = core.clock.now_ns().min(end_ns);
+    let now_ns = core.clock.now_ns();
     let mut measurement = core.measurement.borrow_mut();
     if !core.has_ceased() {
         for intended_ns in pacer.unsent() {
