@@ -19,7 +19,9 @@ fn batch(size_bytes: usize, record_size_bytes: usize) -> (Vec<u8>, u64) {
     let mut builder = BatchBuilder::new();
     let count = (size_bytes / record_size_bytes).max(1);
     for _ in 0..count {
-        builder.append(TimestampMs::new(1), None, Some(&value), &[]).expect("small records");
+        builder
+            .append(TimestampMs::new(1), None, Some(&value), &[])
+            .expect("small records");
     }
     let mut bytes = Vec::new();
     builder.finish_into(&mut bytes).expect("a small batch");
@@ -31,9 +33,13 @@ fn produce_steps(criterion: &mut Criterion) {
     for size_bytes in BATCH_SIZES_BYTES {
         let (bytes, _) = batch(size_bytes, 100);
         group.throughput(Throughput::Bytes(bytes.len() as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(size_bytes), &bytes, |bencher, bytes| {
-            bencher.iter(|| validate_batch(black_box(bytes), &BatchLimits::NONE).is_ok());
-        });
+        group.bench_with_input(
+            BenchmarkId::from_parameter(size_bytes),
+            &bytes,
+            |bencher, bytes| {
+                bencher.iter(|| validate_batch(black_box(bytes), &BatchLimits::NONE).is_ok());
+            },
+        );
     }
     group.finish();
     let (mut bytes, _) = batch(16 << 10, 100);
@@ -69,7 +75,10 @@ fn record_steps(criterion: &mut Criterion) {
                     .append(TimestampMs::new(1), None, Some(black_box(&value)), &[])
                     .expect("small records");
             }
-            builder.finish_into(&mut out).expect("a small batch").records_count
+            builder
+                .finish_into(&mut out)
+                .expect("a small batch")
+                .records_count
         });
     });
     group.finish();

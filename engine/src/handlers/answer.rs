@@ -3,14 +3,18 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use corelane_net::api::{self, RequestHeader, answer_api_versions, decode_request, encode_response};
+use corelane_net::api::{
+    self, RequestHeader, answer_api_versions, decode_request, encode_response,
+};
 use corelane_net::response::Response;
 use corelane_net::server::{CloseReason, ConnectionInfo, Pending};
 use kafka_wire::RequestResponsePair;
 
 use super::fetch::FetchSlice;
 use super::service::Owned;
-use super::{configs, coordinator, delete_records, leader_epoch, list_offsets, metadata, producer_id, topics};
+use super::{
+    configs, coordinator, delete_records, leader_epoch, list_offsets, metadata, producer_id, topics,
+};
 use crate::lane::Lane;
 
 type Answer = Result<Response<FetchSlice>, CloseReason>;
@@ -38,7 +42,9 @@ pub(super) fn control(
     let lane = Rc::clone(lane);
     let request = Owned::new(header, body);
     let local = connection.local;
-    Pending::Later(Box::pin(async move { dispatch(lane, request, local).await }))
+    Pending::Later(Box::pin(
+        async move { dispatch(lane, request, local).await },
+    ))
 }
 
 async fn dispatch(lane: Rc<Lane>, request: Owned, _local: std::net::SocketAddr) -> Answer {
@@ -46,24 +52,45 @@ async fn dispatch(lane: Rc<Lane>, request: Owned, _local: std::net::SocketAddr) 
     match request.api_key {
         api::METADATA => answer(request, |asked| metadata::metadata(lane, asked, version)).await,
         api::DESCRIBE_TOPIC_PARTITIONS => {
-            answer(request, |asked| async move { metadata::describe_topic_partitions(&lane, &asked) }).await
+            answer(request, |asked| async move {
+                metadata::describe_topic_partitions(&lane, &asked)
+            })
+            .await
         }
         api::DESCRIBE_CLUSTER => {
-            answer(request, |asked| async move { metadata::describe_cluster(&lane, &asked, version) }).await
+            answer(request, |asked| async move {
+                metadata::describe_cluster(&lane, &asked, version)
+            })
+            .await
         }
         api::CREATE_TOPICS => answer(request, |asked| topics::create(lane, asked)).await,
         api::DELETE_TOPICS => answer(request, |asked| topics::delete(lane, asked, version)).await,
-        api::CREATE_PARTITIONS => answer(request, |asked| topics::create_partitions_of(lane, asked)).await,
-        api::DESCRIBE_CONFIGS => {
-            answer(request, |asked| async move { configs::describe(&lane, &asked) }).await
+        api::CREATE_PARTITIONS => {
+            answer(request, |asked| topics::create_partitions_of(lane, asked)).await
         }
-        api::INCREMENTAL_ALTER_CONFIGS => answer(request, |asked| configs::alter(lane, asked)).await,
-        api::LIST_OFFSETS => answer(request, |asked| list_offsets::handle(lane, asked, version)).await,
+        api::DESCRIBE_CONFIGS => {
+            answer(
+                request,
+                |asked| async move { configs::describe(&lane, &asked) },
+            )
+            .await
+        }
+        api::INCREMENTAL_ALTER_CONFIGS => {
+            answer(request, |asked| configs::alter(lane, asked)).await
+        }
+        api::LIST_OFFSETS => {
+            answer(request, |asked| list_offsets::handle(lane, asked, version)).await
+        }
         api::DELETE_RECORDS => answer(request, |asked| delete_records::handle(lane, asked)).await,
-        api::OFFSET_FOR_LEADER_EPOCH => answer(request, |asked| leader_epoch::handle(lane, asked)).await,
+        api::OFFSET_FOR_LEADER_EPOCH => {
+            answer(request, |asked| leader_epoch::handle(lane, asked)).await
+        }
         api::INIT_PRODUCER_ID => answer(request, |asked| producer_id::handle(lane, asked)).await,
         api::FIND_COORDINATOR => {
-            answer(request, |asked| async move { coordinator::answer(&lane.cluster, asked, version) }).await
+            answer(request, |asked| async move {
+                coordinator::answer(&lane.cluster, asked, version)
+            })
+            .await
         }
         other => Err(CloseReason::Service(format!("API {other} has no handler"))),
     }
@@ -82,6 +109,9 @@ where
     })?;
     let response = handler(asked).await;
     encode_response(request.correlation_id, request.version, &response).map_err(|error| {
-        CloseReason::Service(format!("API {} version {}: {error}", request.api_key, request.version))
+        CloseReason::Service(format!(
+            "API {} version {}: {error}",
+            request.api_key, request.version
+        ))
     })
 }

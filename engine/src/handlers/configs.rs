@@ -15,7 +15,12 @@ use crate::metadata::describe;
 
 /// Answers DescribeConfigs from this lane's image.
 pub(super) fn describe(lane: &Lane, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
-    describe::configs::describe_configs(request, &lane.image(), &lane.cluster.defaults, &lane.nodes())
+    describe::configs::describe_configs(
+        request,
+        &lane.image(),
+        &lane.cluster.defaults,
+        &lane.nodes(),
+    )
 }
 
 /// Changes configurations; those answered without error are durable and in force on every lane.

@@ -64,7 +64,10 @@ fn find<'a>(
     key: &[u8],
 ) -> Result<&'a AdvertisedNode, (ErrorCode, &'static str)> {
     if key_type != GROUP {
-        return Err((ErrorCode::InvalidRequest, "only group coordinators are served yet"));
+        return Err((
+            ErrorCode::InvalidRequest,
+            "only group coordinators are served yet",
+        ));
     }
     let lane = crc32c(key) as usize % cluster.lanes;
     Ok(cluster.node_of_lane(lane))

@@ -26,8 +26,9 @@ pub(super) async fn handle(lane: Rc<Lane>, request: DeleteRecordsRequest) -> Del
             .map(|asked| {
                 let index = PartitionIndex::new(asked.partition_index);
                 let to = asked.offset;
-                let answer =
-                    on_partition(&lane, routes.as_deref(), index, move |partition| delete(partition, to));
+                let answer = on_partition(&lane, routes.as_deref(), index, move |partition| {
+                    delete(partition, to)
+                });
                 (asked.partition_index, answer)
             })
             .collect();
@@ -56,7 +57,11 @@ pub(super) async fn handle(lane: Rc<Lane>, request: DeleteRecordsRequest) -> Del
 
 async fn delete(partition: Rc<Partition>, to: i64) -> Result<i64, ErrorCode> {
     let high_watermark = partition.high_watermark();
-    let to = if to == UP_TO_HIGH_WATERMARK { high_watermark } else { Offset::new(to) };
+    let to = if to == UP_TO_HIGH_WATERMARK {
+        high_watermark
+    } else {
+        Offset::new(to)
+    };
     if to.get() < 0 || to > high_watermark {
         return Err(ErrorCode::OffsetOutOfRange);
     }

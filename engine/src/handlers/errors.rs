@@ -12,7 +12,11 @@ use crate::server::controller::ControllerError;
 
 /// The end of a connection that sent a malformed request.
 pub(super) fn malformed(header: &RequestHeader<'_>, error: WireError) -> CloseReason {
-    CloseReason::Body { api_key: header.api_key, api_version: header.api_version, error }
+    CloseReason::Body {
+        api_key: header.api_key,
+        api_version: header.api_version,
+        error,
+    }
 }
 
 /// A failure of the disk. Clients take it as retriable after a metadata refresh.
@@ -37,7 +41,9 @@ pub(super) fn of_batch(error: &BatchError, records: &[u8]) -> ErrorCode {
         | BatchError::ControlFromClient => ErrorCode::InvalidRecord,
         BatchError::TrailingBytes { .. } => match split_first_batch(records) {
             // A second batch: one too many. Otherwise the length is wrong.
-            Ok(SplitBatch::Whole { batch, .. }) if batch.verify_crc().is_ok() => ErrorCode::InvalidRecord,
+            Ok(SplitBatch::Whole { batch, .. }) if batch.verify_crc().is_ok() => {
+                ErrorCode::InvalidRecord
+            }
             _ => ErrorCode::CorruptMessage,
         },
         _ => ErrorCode::CorruptMessage,
@@ -64,7 +70,10 @@ pub(super) fn of_controller(error: &ControllerError) -> ErrorCode {
 }
 
 /// Checks the leader epoch that a client believes in; -1 means that it does not say.
-pub(super) fn check_leader_epoch(claimed: LeaderEpoch, leading: LeaderEpoch) -> Result<(), ErrorCode> {
+pub(super) fn check_leader_epoch(
+    claimed: LeaderEpoch,
+    leading: LeaderEpoch,
+) -> Result<(), ErrorCode> {
     match claimed.get() {
         ..0 => Ok(()),
         epoch if epoch < leading.get() => Err(ErrorCode::FencedLeaderEpoch),

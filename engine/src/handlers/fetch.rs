@@ -11,28 +11,33 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use corelane_format::ids::{Offset, TopicId};
-use corelane_net::api::RequestHeader;
-use corelane_net::error_code::ErrorCode;
-use corelane_net::fetch::{
-    FetchPartition, FetchRequest, FetchResponseHeader, FetchResponseWriter, IsolationLevel, PartitionData,
-};
-use corelane_net::response::Response;
-use corelane_net::server::{CloseReason, Pending};
-use corelane_net::topic::TopicRef;
-use corelane_storage::LogSlice;
 use super::errors;
 use super::remote::local;
 use crate::lane::deadline::Deadline;
 use crate::lane::{Lane, Route};
 use crate::partition::Partition;
+use bytes::Bytes;
+use corelane_format::ids::{Offset, TopicId};
+use corelane_net::api::RequestHeader;
+use corelane_net::error_code::ErrorCode;
+use corelane_net::fetch::{
+    FetchPartition, FetchRequest, FetchResponseHeader, FetchResponseWriter, IsolationLevel,
+    PartitionData,
+};
+use corelane_net::response::Response;
+use corelane_net::server::{CloseReason, Pending};
+use corelane_net::topic::TopicRef;
+use corelane_storage::LogSlice;
 
 /// Longest wait that a request may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Handles one request.
-pub(super) fn handle(lane: &Rc<Lane>, header: &RequestHeader<'_>, body: &[u8]) -> Pending<FetchSlice> {
+pub(super) fn handle(
+    lane: &Rc<Lane>,
+    header: &RequestHeader<'_>,
+    body: &[u8],
+) -> Pending<FetchSlice> {
     let request = match FetchRequest::parse(body, header.api_version) {
         Ok(request) => request,
         Err(error) => return Pending::Close(errors::malformed(header, error)),
@@ -49,7 +54,11 @@ pub(super) fn handle(lane: &Rc<Lane>, header: &RequestHeader<'_>, body: &[u8]) -
         return Pending::Ready(refuse(version, correlation_id, ErrorCode::InvalidRequest));
     }
     if request.session_id != 0 && request.session_epoch > 0 {
-        return Pending::Ready(refuse(version, correlation_id, ErrorCode::FetchSessionIdNotFound));
+        return Pending::Ready(refuse(
+            version,
+            correlation_id,
+            ErrorCode::FetchSessionIdNotFound,
+        ));
     }
     let lane = Rc::clone(lane);
     Pending::Later(Box::pin(async move {
@@ -139,7 +148,8 @@ struct Fetch {
 
 impl Fetch {
     fn new(lane: &Rc<Lane>, request: FetchRequest, isolation: IsolationLevel) -> Self {
-        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+        let wait =
+            Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
         let targets = request
             .topics
             .iter()
@@ -149,22 +159,34 @@ impl Fetch {
                     TopicRef::Id(id) => (lane.topic_by_id(id), ErrorCode::UnknownTopicId),
                 };
                 topic.partitions.iter().map(move |asked| {
-                    let Some(routes) = &routes else { return Target::Nowhere(unknown) };
+                    let Some(routes) = &routes else {
+                        return Target::Nowhere(unknown);
+                    };
                     match routes.partition(asked.index) {
                         Some(Route::Local(partition)) => Target::Here(Rc::clone(partition)),
-                        Some(Route::Remote { lane }) => {
-                            Target::Elsewhere { lane: *lane, topic: routes.id }
-                        }
+                        Some(Route::Remote { lane }) => Target::Elsewhere {
+                            lane: *lane,
+                            topic: routes.id,
+                        },
                         None => Target::Nowhere(ErrorCode::UnknownTopicOrPartition),
                     }
                 })
             })
             .collect();
-        Self { lane: Rc::clone(lane), request, isolation, targets, deadline: Instant::now() + wait }
+        Self {
+            lane: Rc::clone(lane),
+            request,
+            isolation,
+            targets,
+            deadline: Instant::now() + wait,
+        }
     }
 
     fn asked(&self) -> impl Iterator<Item = &FetchPartition> {
-        self.request.topics.iter().flat_map(|topic| &topic.partitions)
+        self.request
+            .topics
+            .iter()
+            .flat_map(|topic| &topic.partitions)
     }
 
     async fn run(self, version: i16, correlation_id: i32) -> Response<FetchSlice> {
@@ -173,7 +195,8 @@ impl Fetch {
             let found = self.pass().await;
             let size_bytes: usize = found.iter().map(|one| one.size_bytes).sum();
             let failed = found.iter().any(|one| one.error != ErrorCode::None);
-            if size_bytes >= wanted || failed || found.is_empty() || Instant::now() >= self.deadline {
+            if size_bytes >= wanted || failed || found.is_empty() || Instant::now() >= self.deadline
+            {
                 return self.answer(version, correlation_id, found);
             }
             self.wait(&found).await;
@@ -223,23 +246,34 @@ impl Fetch {
         budget: Budget,
     ) -> Found<FetchSlice> {
         let isolation = self.isolation;
-        let answer = self.lane.mesh.call(owner, move |lane: Rc<Lane>| async move {
-            let Some(partition) = local(&lane, topic, asked.index) else {
-                return Found::failed(ErrorCode::NotLeaderOrFollower);
-            };
-            let found = read(&partition, asked, isolation, budget).await;
-            Found {
-                slices: found.slices.iter().map(|slice| Bytes::copy_from_slice(slice.as_ref())).collect(),
-                error: found.error,
-                high_watermark: found.high_watermark,
-                last_stable_offset: found.last_stable_offset,
-                log_start_offset: found.log_start_offset,
-                size_bytes: found.size_bytes,
-            }
-        });
+        let answer = self
+            .lane
+            .mesh
+            .call(owner, move |lane: Rc<Lane>| async move {
+                let Some(partition) = local(&lane, topic, asked.index) else {
+                    return Found::failed(ErrorCode::NotLeaderOrFollower);
+                };
+                let found = read(&partition, asked, isolation, budget).await;
+                Found {
+                    slices: found
+                        .slices
+                        .iter()
+                        .map(|slice| Bytes::copy_from_slice(slice.as_ref()))
+                        .collect(),
+                    error: found.error,
+                    high_watermark: found.high_watermark,
+                    last_stable_offset: found.last_stable_offset,
+                    log_start_offset: found.log_start_offset,
+                    size_bytes: found.size_bytes,
+                }
+            });
         match answer.await {
             Ok(found) => Found {
-                slices: found.slices.into_iter().map(FetchSlice::Forwarded).collect(),
+                slices: found
+                    .slices
+                    .into_iter()
+                    .map(FetchSlice::Forwarded)
+                    .collect(),
                 error: found.error,
                 high_watermark: found.high_watermark,
                 last_stable_offset: found.last_stable_offset,
@@ -259,13 +293,9 @@ impl Fetch {
         for ((target, asked), seen) in self.targets.iter().zip(self.asked()).zip(found) {
             match target {
                 Target::Here(partition) => here.push((partition, seen.high_watermark)),
-                Target::Elsewhere { lane, topic } => elsewhere.push(Box::pin(self.advance_elsewhere(
-                    *lane,
-                    *topic,
-                    *asked,
-                    seen.high_watermark,
-                    left,
-                ))),
+                Target::Elsewhere { lane, topic } => elsewhere.push(Box::pin(
+                    self.advance_elsewhere(*lane, *topic, *asked, seen.high_watermark, left),
+                )),
                 Target::Nowhere(_) => {}
             }
         }
@@ -279,7 +309,11 @@ impl Fetch {
             for one in &mut elsewhere {
                 advanced |= one.as_mut().poll(context).is_ready();
             }
-            if advanced { Poll::Ready(()) } else { Poll::Pending }
+            if advanced {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -292,19 +326,25 @@ impl Fetch {
         seen: Offset,
         left: Duration,
     ) -> impl Future<Output = ()> + use<> {
-        let answer = self.lane.mesh.call(owner, move |lane: Rc<Lane>| async move {
-            let Some(partition) = local(&lane, topic, asked.index) else { return };
-            let mut deadline = Deadline::after(left);
-            poll_fn(|context| {
-                partition.log.register_progress_waker(context.waker());
-                let over = deadline.poll_over(context);
-                if over || partition.high_watermark() > seen || partition.log.fenced().is_some() {
-                    return Poll::Ready(());
-                }
-                Poll::Pending
-            })
-            .await;
-        });
+        let answer = self
+            .lane
+            .mesh
+            .call(owner, move |lane: Rc<Lane>| async move {
+                let Some(partition) = local(&lane, topic, asked.index) else {
+                    return;
+                };
+                let mut deadline = Deadline::after(left);
+                poll_fn(|context| {
+                    partition.log.register_progress_waker(context.waker());
+                    let over = deadline.poll_over(context);
+                    if over || partition.high_watermark() > seen || partition.log.fenced().is_some()
+                    {
+                        return Poll::Ready(());
+                    }
+                    Poll::Pending
+                })
+                .await;
+            });
         async move {
             // A lane that ended is found out by the next pass.
             let _ = answer.await;
@@ -350,7 +390,9 @@ async fn read(
     isolation: IsolationLevel,
     budget: Budget,
 ) -> Found<LogSlice> {
-    if let Err(code) = errors::check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch()) {
+    if let Err(code) =
+        errors::check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())
+    {
         return Found::failed(code);
     }
     let high_watermark = partition.high_watermark();
@@ -373,11 +415,17 @@ async fn read(
         found.error = ErrorCode::OffsetOutOfRange;
         return found;
     }
-    let limit = usize::try_from(asked.max_bytes).unwrap_or(0).min(budget.left_bytes);
+    let limit = usize::try_from(asked.max_bytes)
+        .unwrap_or(0)
+        .min(budget.left_bytes);
     if from >= end || (limit == 0 && !budget.at_least_one) {
         return found;
     }
-    match partition.log.read(from, end, limit, budget.at_least_one).await {
+    match partition
+        .log
+        .read(from, end, limit, budget.at_least_one)
+        .await
+    {
         Ok(read) => {
             found.size_bytes = read.size_bytes;
             found.slices = read.slices;

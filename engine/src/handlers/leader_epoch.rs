@@ -30,9 +30,12 @@ pub(super) async fn handle(
                 let index = PartitionIndex::new(asked.partition);
                 let current = LeaderEpoch::new(asked.current_leader_epoch);
                 let epoch = asked.leader_epoch;
-                let answer = on_partition(&lane, routes.as_deref(), index, move |partition| async move {
-                    end_of(&partition, current, epoch)
-                });
+                let answer = on_partition(
+                    &lane,
+                    routes.as_deref(),
+                    index,
+                    move |partition| async move { end_of(&partition, current, epoch) },
+                );
                 (asked.partition, answer)
             })
             .collect();
@@ -61,7 +64,11 @@ pub(super) async fn handle(
     response
 }
 
-fn end_of(partition: &Partition, current: LeaderEpoch, epoch: i32) -> Result<(i32, i64), ErrorCode> {
+fn end_of(
+    partition: &Partition,
+    current: LeaderEpoch,
+    epoch: i32,
+) -> Result<(i32, i64), ErrorCode> {
     errors::check_leader_epoch(current, partition.leader_epoch())?;
     let leading = partition.leader_epoch().get();
     Ok(match epoch {

@@ -105,12 +105,20 @@ async fn find(
     errors::check_leader_epoch(current_epoch, partition.leader_epoch())?;
     let asked = Asked::parse(timestamp).ok_or(ErrorCode::UnsupportedVersion)?;
     let epoch = partition.leader_epoch().get();
-    let end = if read_committed { partition.last_stable_offset() } else { partition.high_watermark() };
+    let end = if read_committed {
+        partition.last_stable_offset()
+    } else {
+        partition.high_watermark()
+    };
     let found = match asked {
         Asked::Latest => return Ok((-1, end.get(), epoch)),
         Asked::Earliest => return Ok((-1, partition.log.log_start_offset().get(), epoch)),
         Asked::LatestTiered => None,
-        Asked::MaxTimestamp => partition.log.max_timestamp().await.map_err(|error| errors::of_read(&error))?,
+        Asked::MaxTimestamp => partition
+            .log
+            .max_timestamp()
+            .await
+            .map_err(|error| errors::of_read(&error))?,
         Asked::At(timestamp) => partition
             .log
             .offset_for_timestamp(timestamp)

@@ -14,7 +14,11 @@ use crate::metadata::controller::auto_create::auto_create_topics;
 use crate::metadata::describe;
 
 /// Answers Metadata, creating missing topics first if both the client and the server allow it.
-pub(super) async fn metadata(lane: Rc<Lane>, request: MetadataRequest, version: i16) -> MetadataResponse {
+pub(super) async fn metadata(
+    lane: Rc<Lane>,
+    request: MetadataRequest,
+    version: i16,
+) -> MetadataResponse {
     let answer = describe::topics::describe_topics(&request, version, &lane.image(), &lane.nodes());
     if answer.missing.is_empty() || !lane.cluster.defaults.broker.auto_create_topics() {
         return answer.response;
@@ -44,7 +48,12 @@ pub(super) fn describe_topic_partitions(
     request: &DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let partitions_max = lane.cluster.defaults.broker.described_partitions_max();
-    describe::topic_partitions::describe_topic_partitions(request, partitions_max, &lane.image(), &lane.nodes())
+    describe::topic_partitions::describe_topic_partitions(
+        request,
+        partitions_max,
+        &lane.image(),
+        &lane.nodes(),
+    )
 }
 
 /// Answers DescribeCluster.

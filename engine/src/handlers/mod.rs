@@ -4,8 +4,8 @@
 //! runs as a task of its connection, in order.
 
 mod answer;
-mod coordinator;
 mod configs;
+mod coordinator;
 mod delete_records;
 mod errors;
 mod fetch;

@@ -42,15 +42,22 @@ enum Waiting {
 }
 
 /// Handles one request. What it appended stays appended even if the answer is never awaited.
-pub(super) fn handle(lane: &Rc<Lane>, header: &RequestHeader<'_>, body: &[u8]) -> Pending<FetchSlice> {
+pub(super) fn handle(
+    lane: &Rc<Lane>,
+    header: &RequestHeader<'_>,
+    body: &[u8],
+) -> Pending<FetchSlice> {
     let request = match ProduceRequest::parse(body, header.api_version) {
         Ok(request) => request,
         Err(error) => return Pending::Close(errors::malformed(header, error)),
     };
     let refused = refusal(&request, header);
     let now = lane.clock.now();
-    let mut writer =
-        ProduceResponseWriter::new(header.correlation_id, header.api_version, request.topics_count());
+    let mut writer = ProduceResponseWriter::new(
+        header.correlation_id,
+        header.api_version,
+        request.topics_count(),
+    );
     let mut waiting = Vec::with_capacity(request.partitions_count().min(64));
     let mut any_failed = false;
     for topic in request.topics() {
@@ -74,8 +81,10 @@ pub(super) fn handle(lane: &Rc<Lane>, header: &RequestHeader<'_>, body: &[u8]) -
                     waiting.push(Waiting::Here(slot, appended));
                 }
                 Ok(Started::Elsewhere(answer)) => {
-                    let slot =
-                        writer.partition(partition.index, PartitionOutcome::failed(ErrorCode::UnknownServerError));
+                    let slot = writer.partition(
+                        partition.index,
+                        PartitionOutcome::failed(ErrorCode::UnknownServerError),
+                    );
                     waiting.push(Waiting::Elsewhere(slot, answer));
                 }
                 Err(code) => {
@@ -88,7 +97,9 @@ pub(super) fn handle(lane: &Rc<Lane>, header: &RequestHeader<'_>, body: &[u8]) -
     if request.acks == 0 {
         // Without a response, closing is the only way to tell that something was refused; Kafka does so too.
         return if any_failed {
-            Pending::Close(CloseReason::Service("a produce request without acks was refused".into()))
+            Pending::Close(CloseReason::Service(
+                "a produce request without acks was refused".into(),
+            ))
         } else {
             keep_running(waiting);
             Pending::NoResponse
@@ -120,7 +131,9 @@ fn refusal(request: &ProduceRequest<'_>, header: &RequestHeader<'_>) -> Option<E
         return Some(ErrorCode::InvalidRequiredAcks);
     }
     // Transactions are not served yet, and no producer can have begun one.
-    request.transactional_id.map(|_| ErrorCode::TransactionalIdAuthorizationFailed)
+    request
+        .transactional_id
+        .map(|_| ErrorCode::TransactionalIdAuthorizationFailed)
 }
 
 fn routes_of(lane: &Lane, topic: &ProduceTopic<'_>) -> Option<Rc<TopicRoutes>> {
@@ -149,13 +162,17 @@ fn append(
         TopicRef::Id(_) => ErrorCode::UnknownTopicId,
     };
     let routes = routes.ok_or(unknown)?;
-    let route = routes.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let records = records.filter(|records| !records.is_empty()).ok_or(ErrorCode::InvalidRecord)?;
+    let route = routes
+        .partition(index)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let records = records
+        .filter(|records| !records.is_empty())
+        .ok_or(ErrorCode::InvalidRecord)?;
     match route {
         Route::Local(partition) => append_here(partition, records, now).map(Started::Here),
-        Route::Remote { lane: owner } => {
-            Ok(Started::Elsewhere(append_elsewhere(lane, *owner, routes.id, index, records)))
-        }
+        Route::Remote { lane: owner } => Ok(Started::Elsewhere(append_elsewhere(
+            lane, *owner, routes.id, index, records,
+        ))),
     }
 }
 
@@ -169,12 +186,16 @@ fn append_here(
         size_bytes_max: partition.limits.get().message_size_bytes_max,
         records_max: i32::MAX,
     };
-    let batch = validate_batch(records, &limits).map_err(|error| errors::of_batch(&error, records))?;
+    let batch =
+        validate_batch(records, &limits).map_err(|error| errors::of_batch(&error, records))?;
     validate_client_batch(&batch).map_err(|error| errors::of_batch(&error, records))?;
     if batch.header().attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState);
     }
-    partition.limits.get().check_timestamps(batch.header(), now)?;
+    partition
+        .limits
+        .get()
+        .check_timestamps(batch.header(), now)?;
     let log_start_offset = partition.log.log_start_offset();
     match partition.log.append(&batch, partition.leader_epoch(), now) {
         Ok(appended) => Ok(Appended {
@@ -188,7 +209,11 @@ fn append_here(
             },
         }),
         // The producer did not hear of the first answer: it gets the same one, no sooner than the batch is durable.
-        Err(AppendError::DuplicateSequence { base_offset, last_offset, .. }) => Ok(Appended {
+        Err(AppendError::DuplicateSequence {
+            base_offset,
+            last_offset,
+            ..
+        }) => Ok(Appended {
             log: Rc::clone(&partition.log),
             end: last_offset.plus(1),
             outcome: PartitionOutcome {
@@ -224,7 +249,11 @@ fn append_elsewhere(
         };
         async move {
             let appended = appended?;
-            appended.log.wait_readable(appended.end).await.map_err(|_| errors::storage())?;
+            appended
+                .log
+                .wait_readable(appended.end)
+                .await
+                .map_err(|_| errors::storage())?;
             Ok(appended.outcome)
         }
     });

@@ -8,7 +8,10 @@ use kafka_wire::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::lane::Lane;
 
 /// Gives the producer an id that no producer had before, in epoch 0. The id is durable: it is never given again.
-pub(super) async fn handle(lane: Rc<Lane>, request: InitProducerIdRequest) -> InitProducerIdResponse {
+pub(super) async fn handle(
+    lane: Rc<Lane>,
+    request: InitProducerIdRequest,
+) -> InitProducerIdResponse {
     let mut response = InitProducerIdResponse::default();
     response.producer_id = -1;
     response.producer_epoch = -1;

@@ -27,7 +27,8 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, ErrorCode>> + 'static,
 {
-    let Some((topic, route)) = topic.and_then(|topic| Some((topic, topic.partition(index)?))) else {
+    let Some((topic, route)) = topic.and_then(|topic| Some((topic, topic.partition(index)?)))
+    else {
         return Box::pin(ready(Err(ErrorCode::UnknownTopicOrPartition)));
     };
     match route {

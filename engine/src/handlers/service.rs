@@ -35,8 +35,12 @@ impl Service for KafkaService {
             Err(error) => return Pending::Close(CloseReason::Header(error)),
         };
         match header.api_key {
-            api::PRODUCE if header.has_supported_version() => produce::handle(&self.lane, &header, body),
-            api::FETCH if header.has_supported_version() => fetch::handle(&self.lane, &header, body),
+            api::PRODUCE if header.has_supported_version() => {
+                produce::handle(&self.lane, &header, body)
+            }
+            api::FETCH if header.has_supported_version() => {
+                fetch::handle(&self.lane, &header, body)
+            }
             _ => answer::control(&self.lane, connection, &header, body),
         }
     }

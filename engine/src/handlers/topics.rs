@@ -14,11 +14,21 @@ use crate::metadata::controller::{create_partitions, create_topics, delete_topic
 
 /// Creates topics; those answered without error are durable and served by every lane.
 pub(super) async fn create(lane: Rc<Lane>, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let names: Vec<_> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.clone())
+        .collect();
     let decided = lane
         .decide(move |known| {
             let mut ids = RandomTopicIds::default();
-            create_topics::create_topics(&request, known.image, known.defaults, known.nodes, &mut ids)
+            create_topics::create_topics(
+                &request,
+                known.image,
+                known.defaults,
+                known.nodes,
+                &mut ids,
+            )
         })
         .await;
     decided.unwrap_or_else(|error| {
@@ -44,10 +54,21 @@ pub(super) async fn delete(
     request: DeleteTopicsRequest,
     version: i16,
 ) -> DeleteTopicsResponse {
-    let mut asked: Vec<_> = request.topic_names.iter().map(|name| (Some(name.clone()), None)).collect();
-    asked.extend(request.topics.iter().map(|topic| (topic.name.clone(), Some(topic.topic_id))));
+    let mut asked: Vec<_> = request
+        .topic_names
+        .iter()
+        .map(|name| (Some(name.clone()), None))
+        .collect();
+    asked.extend(
+        request
+            .topics
+            .iter()
+            .map(|topic| (topic.name.clone(), Some(topic.topic_id))),
+    );
     let decided = lane
-        .decide(move |known| delete_topics::delete_topics(&request, version, known.image, known.defaults))
+        .decide(move |known| {
+            delete_topics::delete_topics(&request, version, known.image, known.defaults)
+        })
         .await;
     decided.unwrap_or_else(|error| {
         let code = errors::of_controller(&error);
@@ -72,7 +93,11 @@ pub(super) async fn create_partitions_of(
     lane: Rc<Lane>,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
-    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let names: Vec<_> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.clone())
+        .collect();
     let decided = lane
         .decide(move |known| {
             create_partitions::create_partitions(&request, known.image, known.defaults, known.nodes)
@@ -84,7 +109,8 @@ pub(super) async fn create_partitions_of(
         response.results = names
             .into_iter()
             .map(|name| {
-                let mut topic = kafka_wire::create_partitions_response::CreatePartitionsTopicResult::default();
+                let mut topic =
+                    kafka_wire::create_partitions_response::CreatePartitionsTopicResult::default();
                 topic.name = name;
                 topic.error_code = code.code();
                 topic.error_message = Some(error.to_string().as_str().into());

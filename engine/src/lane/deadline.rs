@@ -18,7 +18,10 @@ pub struct Deadline {
 impl Deadline {
     /// A deadline after `wait`.
     pub fn after(wait: Duration) -> Self {
-        Self { when: Instant::now() + wait, timer: None }
+        Self {
+            when: Instant::now() + wait,
+            timer: None,
+        }
     }
 
     /// Whether it is over; if not, the task is woken when it is.

@@ -51,7 +51,9 @@ pub struct Mesh<L> {
 
 impl<L> Clone for Mesh<L> {
     fn clone(&self) -> Self {
-        Self { senders: self.senders.clone() }
+        Self {
+            senders: self.senders.clone(),
+        }
     }
 }
 
@@ -96,12 +98,18 @@ impl<L: 'static> Mesh<L> {
                 let _ = reply.send(running.await);
             })
         }));
-        let sent = self.senders.get(lane).is_some_and(|sender| sender.send(message).is_ok());
+        let sent = self
+            .senders
+            .get(lane)
+            .is_some_and(|sender| sender.send(message).is_ok());
         async move {
             if !sent {
                 return Err(LaneGone { lane });
             }
-            answer.into_recv_async().await.map_err(|_| LaneGone { lane })
+            answer
+                .into_recv_async()
+                .await
+                .map_err(|_| LaneGone { lane })
         }
     }
 }

@@ -27,8 +27,8 @@ use crate::metadata::{MetadataImage, MetadataRecord, Nodes};
 use crate::partition::{Partition, PartitionLimits};
 use crate::server::cluster::Cluster;
 
-pub use routes::{Route, TopicRoutes};
 use routes::RouteTable;
+pub use routes::{Route, TopicRoutes};
 use turns::Turns;
 
 /// The disk that lanes use.
@@ -127,8 +127,12 @@ impl Lane {
 
     /// Counts `size_bytes` as under way to another lane until the guard is dropped.
     pub fn forward(self: &Rc<Self>, size_bytes: usize) -> Forwarded {
-        self.forwarded_bytes.set(self.forwarded_bytes.get() + size_bytes);
-        Forwarded { lane: Rc::clone(self), size_bytes }
+        self.forwarded_bytes
+            .set(self.forwarded_bytes.get() + size_bytes);
+        Forwarded {
+            lane: Rc::clone(self),
+            size_bytes,
+        }
     }
 
     /// Takes over the whole metadata at start: opens this lane's partitions.
@@ -176,7 +180,11 @@ impl Lane {
         let wanted = {
             let image = self.image.borrow();
             image.topic_by_id(id).map(|topic| {
-                (topic.name.clone(), topic.partitions.clone(), image.topic_config(id))
+                (
+                    topic.name.clone(),
+                    topic.partitions.clone(),
+                    image.topic_config(id),
+                )
             })
         };
         let Some((name, partitions, config)) = wanted else {
@@ -190,8 +198,9 @@ impl Lane {
                 owners.push(Route::Remote { lane: meta.lane });
                 continue;
             }
-            if let Some(Route::Local(partition)) =
-                known.as_ref().and_then(|routes| routes.partitions.get(index))
+            if let Some(Route::Local(partition)) = known
+                .as_ref()
+                .and_then(|routes| routes.partitions.get(index))
             {
                 partition.log.set_config(log_config.clone());
                 partition.limits.set(limits);
@@ -203,12 +212,24 @@ impl Lane {
                 .logs
                 .open_log(&directory, meta.log_id, log_config.clone())
                 .await
-                .map_err(|error| anyhow::anyhow!("cannot open partition {name}-{index}: {error}"))?;
+                .map_err(|error| {
+                    anyhow::anyhow!("cannot open partition {name}-{index}: {error}")
+                })?;
             note_recovery(&format!("partition {name}-{index}"), &report);
             let index = PartitionIndex::new(i32::try_from(index).unwrap_or(i32::MAX));
-            owners.push(Route::Local(Rc::new(Partition::new(id, index, log, limits, meta.leader_epoch))));
+            owners.push(Route::Local(Rc::new(Partition::new(
+                id,
+                index,
+                log,
+                limits,
+                meta.leader_epoch,
+            ))));
         }
-        self.routes.borrow_mut().insert(TopicRoutes { id, name, partitions: owners });
+        self.routes.borrow_mut().insert(TopicRoutes {
+            id,
+            name,
+            partitions: owners,
+        });
         Ok(())
     }
 
@@ -217,9 +238,12 @@ impl Lane {
         self.routes.borrow_mut().remove(known.id);
         for route in &known.partitions {
             if let Route::Local(partition) = route {
-                self.logs.delete_log(&partition.log).await.map_err(|error| {
-                    anyhow::anyhow!("cannot delete a partition of {}: {error}", known.name)
-                })?;
+                self.logs
+                    .delete_log(&partition.log)
+                    .await
+                    .map_err(|error| {
+                        anyhow::anyhow!("cannot delete a partition of {}: {error}", known.name)
+                    })?;
             }
         }
         Ok(())
@@ -261,7 +285,11 @@ pub struct Forwarded {
 
 impl Drop for Forwarded {
     fn drop(&mut self) {
-        let left = self.lane.forwarded_bytes.get().saturating_sub(self.size_bytes);
+        let left = self
+            .lane
+            .forwarded_bytes
+            .get()
+            .saturating_sub(self.size_bytes);
         self.lane.forwarded_bytes.set(left);
     }
 }

@@ -35,7 +35,9 @@ pub struct TopicRoutes {
 impl TopicRoutes {
     /// The way to partition `index`; `None` if the topic has no such partition.
     pub fn partition(&self, index: PartitionIndex) -> Option<&Route> {
-        usize::try_from(index.get()).ok().and_then(|index| self.partitions.get(index))
+        usize::try_from(index.get())
+            .ok()
+            .and_then(|index| self.partitions.get(index))
     }
 }
 
@@ -64,16 +66,22 @@ impl RouteTable {
     /// Forgets a topic. Its name may already lead to a younger topic, which stays.
     pub(super) fn remove(&mut self, id: TopicId) {
         if let Some(routes) = self.by_id.remove(&id)
-            && self.by_name.get(&routes.name).is_some_and(|named| named.id == id)
+            && self
+                .by_name
+                .get(&routes.name)
+                .is_some_and(|named| named.id == id)
         {
             self.by_name.remove(&routes.name);
         }
     }
 
     pub(super) fn local(&self) -> impl Iterator<Item = Rc<Partition>> + '_ {
-        self.by_id.values().flat_map(|routes| &routes.partitions).filter_map(|route| match route {
-            Route::Local(partition) => Some(Rc::clone(partition)),
-            Route::Remote { .. } => None,
-        })
+        self.by_id
+            .values()
+            .flat_map(|routes| &routes.partitions)
+            .filter_map(|route| match route {
+                Route::Local(partition) => Some(Rc::clone(partition)),
+                Route::Remote { .. } => None,
+            })
     }
 }

@@ -43,7 +43,9 @@ fn two_lanes_play_ping_pong_without_a_lost_wake_up() {
         let mesh: Mesh<Player> = mesh.clone();
         let done = done.clone();
         let root = move || async move {
-            let player = Rc::new(Player { played: Cell::new(0) });
+            let player = Rc::new(Player {
+                played: Cell::new(0),
+            });
             if lane == 0 {
                 let counted = Rc::clone(&player);
                 glommio::spawn_local(async move {
@@ -63,7 +65,9 @@ fn two_lanes_play_ping_pong_without_a_lost_wake_up() {
         lanes.push(spawn_lane(config(lane), root).unwrap());
     }
     let watchdog = Watchdog::start(mesh.senders().to_vec()).unwrap();
-    let played = is_done.recv_timeout(HANG).expect("a lane sleeps with work to do");
+    let played = is_done
+        .recv_timeout(HANG)
+        .expect("a lane sleeps with work to do");
     assert_eq!(played, ROUND_TRIPS);
     mesh.shut_down();
     for lane in lanes {
@@ -77,8 +81,12 @@ fn two_lanes_play_ping_pong_without_a_lost_wake_up() {
 fn work_during_writes(connections: usize, writes: usize, with_turns: bool) -> Vec<u64> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let peers: Vec<TcpStream> = (0..connections).map(|_| TcpStream::connect(address).unwrap()).collect();
-    let accepted: Vec<TcpStream> = (0..connections).map(|_| listener.accept().unwrap().0).collect();
+    let peers: Vec<TcpStream> = (0..connections)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let accepted: Vec<TcpStream> = (0..connections)
+        .map(|_| listener.accept().unwrap().0)
+        .collect();
     let floods: Vec<_> = peers
         .iter()
         .map(|peer| {
@@ -134,7 +142,9 @@ fn work_during_writes(connections: usize, writes: usize, with_turns: bool) -> Ve
         done.send(during).unwrap();
     })
     .unwrap();
-    let during = is_done.recv_timeout(HANG).expect("the writes never completed");
+    let during = is_done
+        .recv_timeout(HANG)
+        .expect("the writes never completed");
     for peer in peers {
         // Ends the flood; the lane may have closed its end already.
         let _ = peer.shutdown(Shutdown::Both);
@@ -154,5 +164,8 @@ fn a_lane_whose_sockets_never_run_dry_completes_its_writes() {
     during.sort_unstable();
     let median = during[during.len() / 2];
     assert!(median < 5_000, "reads during each write: {during:?}");
-    assert!(median > 0, "the connections ran dry, so the test proved nothing");
+    assert!(
+        median > 0,
+        "the connections ran dry, so the test proved nothing"
+    );
 }

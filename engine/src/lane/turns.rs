@@ -47,7 +47,11 @@ struct Quantum {
 
 impl Quantum {
     fn new(now: Instant) -> Self {
-        Self { turned_at: now, asked_at: now, busy: Duration::ZERO }
+        Self {
+            turned_at: now,
+            asked_at: now,
+            busy: Duration::ZERO,
+        }
     }
 
     fn ask(&mut self, now: Instant) -> Leave {
@@ -65,7 +69,11 @@ impl Quantum {
             return Leave::AtOnce;
         }
         self.busy += gap;
-        if self.busy >= QUANTUM { Leave::NextTurn } else { Leave::InLine }
+        if self.busy >= QUANTUM {
+            Leave::NextTurn
+        } else {
+            Leave::InLine
+        }
     }
 
     fn turned(&mut self, now: Instant) {
@@ -213,9 +221,17 @@ mod tests {
         let tickets = [gate.ticket(), gate.ticket()];
         assert!(gate.begin_opening());
         assert!(!gate.begin_opening());
-        assert!(tickets.iter().all(|ticket| gate.poll(*ticket, Waker::noop()).is_pending()));
+        assert!(
+            tickets
+                .iter()
+                .all(|ticket| gate.poll(*ticket, Waker::noop()).is_pending())
+        );
         gate.open();
-        assert!(tickets.iter().all(|ticket| gate.poll(*ticket, Waker::noop()).is_ready()));
+        assert!(
+            tickets
+                .iter()
+                .all(|ticket| gate.poll(*ticket, Waker::noop()).is_ready())
+        );
         assert!(gate.begin_opening());
     }
 

@@ -28,18 +28,23 @@ impl Watchdog {
     pub fn start<L: 'static>(lanes: Vec<MeshSender<L>>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("watchdog".into()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                thread::park_timeout(PERIOD);
-                for lane in &lanes {
-                    // A lane with messages waiting has been woken for them; another poke would only pile up.
-                    if lane.is_empty() {
-                        let _ = lane.send(LaneMessage::Poke);
+        let thread = thread::Builder::new()
+            .name("watchdog".into())
+            .spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    thread::park_timeout(PERIOD);
+                    for lane in &lanes {
+                        // A lane with messages waiting has been woken for them; another poke would only pile up.
+                        if lane.is_empty() {
+                            let _ = lane.send(LaneMessage::Poke);
+                        }
                     }
                 }
-            }
-        })?;
-        Ok(Self { stop, thread: Some(thread) })
+            })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 

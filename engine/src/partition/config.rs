@@ -17,7 +17,10 @@ impl From<&TopicConfig> for LogConfig {
             flush_ms: topic.flush_ms,
             timestamp_type: topic.timestamp_type,
             message_size_bytes_max: topic.message_size_bytes_max,
-            retention_ms: topic.retention_ms.filter(|_| retention).and_then(|ms| u64::try_from(ms).ok()),
+            retention_ms: topic
+                .retention_ms
+                .filter(|_| retention)
+                .and_then(|ms| u64::try_from(ms).ok()),
             retention_bytes: topic.retention_size_bytes.filter(|_| retention),
         }
     }

@@ -23,14 +23,20 @@ impl PartitionLimits {
     ///
     /// # Errors
     /// `INVALID_TIMESTAMP`.
-    pub fn check_timestamps(&self, header: &BatchHeader, now: TimestampMs) -> Result<(), ErrorCode> {
+    pub fn check_timestamps(
+        &self,
+        header: &BatchHeader,
+        now: TimestampMs,
+    ) -> Result<(), ErrorCode> {
         // With LogAppendTime the broker's clock replaces whatever the producer says; -1 is "no timestamp".
         let newest = header.max_timestamp.get();
         if self.timestamp_type == TimestampType::LogAppendTime || newest < 0 {
             return Ok(());
         }
         let ahead = newest.saturating_sub(now.get());
-        if ahead > self.timestamp_after_max_ms || ahead.saturating_neg() > self.timestamp_before_max_ms {
+        if ahead > self.timestamp_after_max_ms
+            || ahead.saturating_neg() > self.timestamp_before_max_ms
+        {
             return Err(ErrorCode::InvalidTimestamp);
         }
         Ok(())

@@ -31,8 +31,20 @@ pub struct Partition {
 
 impl Partition {
     /// A partition over its opened log.
-    pub fn new(topic: TopicId, index: PartitionIndex, log: Rc<Log>, limits: PartitionLimits, leader_epoch: LeaderEpoch) -> Self {
-        Self { topic, index, log, limits: Cell::new(limits), leader_epoch }
+    pub fn new(
+        topic: TopicId,
+        index: PartitionIndex,
+        log: Rc<Log>,
+        limits: PartitionLimits,
+        leader_epoch: LeaderEpoch,
+    ) -> Self {
+        Self {
+            topic,
+            index,
+            log,
+            limits: Cell::new(limits),
+            leader_epoch,
+        }
     }
 
     /// The epoch that this lane leads the partition in.

@@ -13,8 +13,8 @@ use corelane_storage::LogConfig;
 use glommio::sync::Semaphore;
 use thiserror::Error;
 
-use crate::lane::{Lane, note_recovery};
 use crate::lane::mesh::LaneGone;
+use crate::lane::{Lane, note_recovery};
 use crate::metadata::{Defaults, MetadataImage, MetadataRecord, Nodes};
 use crate::partition::Log;
 
@@ -114,7 +114,13 @@ impl Controller {
             }
             next = read.next_offset;
         }
-        Ok((Rc::new(Self { log, one_at_a_time: Semaphore::new(1) }), image))
+        Ok((
+            Rc::new(Self {
+                log,
+                one_at_a_time: Semaphore::new(1),
+            }),
+            image,
+        ))
     }
 
     /// Decides on the current image, makes the decision durable and has every lane apply it.
@@ -129,9 +135,13 @@ impl Controller {
         lane: &Rc<Lane>,
         decision: impl FnOnce(Known<'_>) -> (Vec<MetadataRecord>, T),
     ) -> Result<T, ControllerError> {
-        let _turn = self.one_at_a_time.acquire_permit(1).await.map_err(|error| {
-            ControllerError::Log { reason: format!("the controller has stopped: {error}") }
-        })?;
+        let _turn = self
+            .one_at_a_time
+            .acquire_permit(1)
+            .await
+            .map_err(|error| ControllerError::Log {
+                reason: format!("the controller has stopped: {error}"),
+            })?;
         let (records, answer) = decision(Known {
             image: &lane.image(),
             defaults: &lane.cluster.defaults,
@@ -145,7 +155,11 @@ impl Controller {
     }
 
     /// Appends records as one batch; durable on return.
-    pub(super) async fn append(&self, lane: &Rc<Lane>, records: &[MetadataRecord]) -> Result<(), ControllerError> {
+    pub(super) async fn append(
+        &self,
+        lane: &Rc<Lane>,
+        records: &[MetadataRecord],
+    ) -> Result<(), ControllerError> {
         let log_failed = |reason: String| ControllerError::Log { reason };
         let now = lane.clock.now();
         let mut builder = BatchBuilder::new();
@@ -155,12 +169,21 @@ impl Controller {
                 .map_err(|error| log_failed(error.to_string()))?;
         }
         let mut bytes = Vec::new();
-        builder.finish_into(&mut bytes).map_err(|error| log_failed(error.to_string()))?;
+        builder
+            .finish_into(&mut bytes)
+            .map_err(|error| log_failed(error.to_string()))?;
         if bytes.len() > BATCH_SIZE_BYTES_MAX {
-            return Err(ControllerError::TooLarge { got: bytes.len(), limit: BATCH_SIZE_BYTES_MAX });
+            return Err(ControllerError::TooLarge {
+                got: bytes.len(),
+                limit: BATCH_SIZE_BYTES_MAX,
+            });
         }
-        let limits = BatchLimits { size_bytes_max: BATCH_SIZE_BYTES_MAX, records_max: i32::MAX };
-        let batch = validate_batch(&bytes, &limits).map_err(|error| log_failed(error.to_string()))?;
+        let limits = BatchLimits {
+            size_bytes_max: BATCH_SIZE_BYTES_MAX,
+            records_max: i32::MAX,
+        };
+        let batch =
+            validate_batch(&bytes, &limits).map_err(|error| log_failed(error.to_string()))?;
         let appended = self
             .log
             .append(&batch, METADATA_LEADER_EPOCH, now)
@@ -173,13 +196,18 @@ impl Controller {
 }
 
 /// Has every lane apply records that are durable, and waits for all of them.
-async fn apply_everywhere(lane: &Rc<Lane>, records: &[MetadataRecord]) -> Result<(), ControllerError> {
+async fn apply_everywhere(
+    lane: &Rc<Lane>,
+    records: &[MetadataRecord],
+) -> Result<(), ControllerError> {
     let others: Vec<_> = (0..lane.mesh.lanes())
         .filter(|other| *other != lane.index)
         .map(|other| {
             let records = records.to_vec();
             lane.mesh.call(other, move |lane: Rc<Lane>| async move {
-                lane.apply(&records).await.map_err(|error| error.to_string())
+                lane.apply(&records)
+                    .await
+                    .map_err(|error| error.to_string())
             })
         })
         .collect();
@@ -194,14 +222,17 @@ async fn apply_everywhere(lane: &Rc<Lane>, records: &[MetadataRecord]) -> Result
 
 fn replay(bytes: &[u8], image: &mut MetadataImage) -> Result<(), ControllerError> {
     for batch in stored_batches(bytes) {
-        let unreadable = |offset: Offset, reason: String| ControllerError::Unreadable { offset, reason };
+        let unreadable =
+            |offset: Offset, reason: String| ControllerError::Unreadable { offset, reason };
         let batch = batch.map_err(|error| unreadable(Offset::ZERO, error.to_string()))?;
         let base = batch.header().base_offset;
         for record in records(batch.header(), batch.records_section()) {
             let record = record.map_err(|error| unreadable(base, error.to_string()))?;
             let record = MetadataRecord::decode(record.value.unwrap_or_default())
                 .map_err(|error| unreadable(base, error.to_string()))?;
-            image.apply(&record).map_err(|error| unreadable(base, error.to_string()))?;
+            image
+                .apply(&record)
+                .map_err(|error| unreadable(base, error.to_string()))?;
         }
     }
     Ok(())
@@ -220,7 +251,9 @@ impl Lane {
             .call(CONTROLLER_LANE, move |lane: Rc<Lane>| async move {
                 match lane.controller() {
                     Some(controller) => controller.decide(&lane, decision).await,
-                    None => Err(ControllerError::Lane(LaneGone { lane: CONTROLLER_LANE })),
+                    None => Err(ControllerError::Lane(LaneGone {
+                        lane: CONTROLLER_LANE,
+                    })),
                 }
             })
             .await?

@@ -31,7 +31,9 @@ pub enum DataDirectoryError {
         path: PathBuf,
     },
     /// The file system refused.
-    #[error("cannot use {path} as data directory: {source}; check that it exists and may be written, or choose another --data-dir")]
+    #[error(
+        "cannot use {path} as data directory: {source}; check that it exists and may be written, or choose another --data-dir"
+    )]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -47,7 +49,9 @@ pub enum DataDirectoryError {
         reason: String,
     },
     /// Written by a newer or another build.
-    #[error("{path} has format {got}, this build reads format {FORMAT_VERSION}; use the build that wrote it")]
+    #[error(
+        "{path} has format {got}, this build reads format {FORMAT_VERSION}; use the build that wrote it"
+    )]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -55,7 +59,9 @@ pub enum DataDirectoryError {
         got: u32,
     },
     /// The directory belongs to another server.
-    #[error("{path} belongs to server {got}, and this server is {expected}; set server.id to {got}, or choose another --data-dir")]
+    #[error(
+        "{path} belongs to server {got}, and this server is {expected}; set server.id to {got}, or choose another --data-dir"
+    )]
     OtherServer {
         /// The file.
         path: PathBuf,
@@ -103,7 +109,8 @@ impl DataDirectory {
 
     /// Directory of one partition's log. The log id makes it unique when a topic is deleted and made again.
     pub fn log_directory(&self, topic: &str, index: usize, log_id: LogId) -> PathBuf {
-        self.logs().join(format!("{topic}-{index}.{:x}", log_id.get()))
+        self.logs()
+            .join(format!("{topic}-{index}.{:x}", log_id.get()))
     }
 }
 
@@ -134,7 +141,10 @@ pub fn open(
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(DataDirectoryError::Locked { path: root }),
         Err(TryLockError::Error(source)) => {
-            return Err(DataDirectoryError::Io { path: lock_path, source });
+            return Err(DataDirectoryError::Io {
+                path: lock_path,
+                source,
+            });
         }
     }
     let paths = DataDirectory { root: root.clone() };
@@ -150,7 +160,12 @@ pub fn open(
             write_identity(&root, &identity_path, &identity).map_err(io_error(&identity_path))?;
             identity
         }
-        Err(source) => return Err(DataDirectoryError::Io { path: identity_path, source }),
+        Err(source) => {
+            return Err(DataDirectoryError::Io {
+                path: identity_path,
+                source,
+            });
+        }
     };
     if identity.server_id != server_id {
         return Err(DataDirectoryError::OtherServer {
@@ -162,7 +177,11 @@ pub fn open(
     let logs = paths.logs();
     fs::create_dir_all(&logs).map_err(io_error(&logs))?;
     sync_directory(&root).map_err(io_error(&root))?;
-    Ok(OpenDataDirectory { paths, cluster_id: identity.cluster_id, _lock: lock })
+    Ok(OpenDataDirectory {
+        paths,
+        cluster_id: identity.cluster_id,
+        _lock: lock,
+    })
 }
 
 fn read_identity(path: &Path, bytes: &[u8]) -> Result<Identity, DataDirectoryError> {
@@ -201,7 +220,10 @@ mod tests {
     fn keeps_the_cluster_id_of_the_first_start() {
         let folder = tempfile::tempdir().unwrap();
         drop(open(folder.path(), 1, "first").unwrap());
-        assert_eq!(open(folder.path(), 1, "second").unwrap().cluster_id, "first");
+        assert_eq!(
+            open(folder.path(), 1, "second").unwrap().cluster_id,
+            "first"
+        );
     }
 
     #[test]
@@ -219,8 +241,14 @@ mod tests {
         let table = [
             ("", "damaged"),
             ("{\"format_version\":1}", "damaged"),
-            ("{\"format_version\":9,\"cluster_id\":\"x\",\"server_id\":1}", "format 9"),
-            ("{\"format_version\":1,\"cluster_id\":\"x\",\"server_id\":7}", "server 7"),
+            (
+                "{\"format_version\":9,\"cluster_id\":\"x\",\"server_id\":1}",
+                "format 9",
+            ),
+            (
+                "{\"format_version\":1,\"cluster_id\":\"x\",\"server_id\":7}",
+                "server 7",
+            ),
         ];
         for (content, expected) in table {
             let folder = tempfile::tempdir().unwrap();

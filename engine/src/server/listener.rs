@@ -30,7 +30,11 @@ impl Listeners {
     ///
     /// # Errors
     /// The address that could not be bound, and why.
-    pub fn bind(base: SocketAddr, lanes: usize, mode: ListenMode) -> Result<Self, (SocketAddr, io::Error)> {
+    pub fn bind(
+        base: SocketAddr,
+        lanes: usize,
+        mode: ListenMode,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut sockets: Vec<StdListener> = Vec::with_capacity(lanes);
         let shared = mode == ListenMode::Shared;
         if shared && base.port() != 0 {
@@ -44,7 +48,10 @@ impl Listeners {
             } else if !shared && base.port() != 0 {
                 let port = usize::from(base.port()) + lane;
                 let port = u16::try_from(port).map_err(|_| {
-                    (base, io::Error::new(io::ErrorKind::InvalidInput, "not enough ports above it"))
+                    (
+                        base,
+                        io::Error::new(io::ErrorKind::InvalidInput, "not enough ports above it"),
+                    )
                 })?;
                 address.set_port(port);
             }
@@ -82,7 +89,11 @@ fn bind_patiently(address: SocketAddr, reuse_port: bool) -> io::Result<StdListen
 }
 
 fn bind_one(address: SocketAddr, reuse_port: bool) -> io::Result<StdListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // Old connections in TIME_WAIT do not keep a restarted server from its port.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
@@ -92,7 +103,10 @@ fn bind_one(address: SocketAddr, reuse_port: bool) -> io::Result<StdListener> {
 }
 
 /// Gives a socket to the executor of the calling thread.
-#[allow(unsafe_code, reason = "glommio takes a bound socket only by its raw descriptor")]
+#[allow(
+    unsafe_code,
+    reason = "glommio takes a bound socket only by its raw descriptor"
+)]
 pub fn attach(socket: StdListener) -> TcpListener {
     // SAFETY: the descriptor is an open listening socket that `into_raw_fd` has just given up, so glommio is its only owner.
     unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) }

@@ -24,10 +24,10 @@ use glommio::ExecutorJoinHandle;
 use crate::clock::SystemClock;
 use crate::config::{FlushChoice, ListenMode, PollMode, ServerSettings};
 use crate::handlers::KafkaService;
-use crate::lane::{Lane, housekeeping};
 use crate::lane::mesh::{self, Mesh, MeshReceiver};
 use crate::lane::runtime::{LaneRuntimeConfig, spawn_lane};
 use crate::lane::watchdog::Watchdog;
+use crate::lane::{Lane, housekeeping};
 use crate::metadata::{AdvertisedNode, MetadataRecord};
 use cluster::Cluster;
 use controller::{CONTROLLER_LANE, Controller};
@@ -85,13 +85,19 @@ impl Server {
         let listeners = Listeners::bind(base, lanes, settings.listen).map_err(|(address, error)| {
             anyhow!("cannot listen on {address}: {error}; stop what uses it, or choose other ports with --base-port")
         })?;
-        let addresses = listeners.addresses().context("cannot read the bound addresses")?;
+        let addresses = listeners
+            .addresses()
+            .context("cannot read the bound addresses")?;
         let data = data_directory::open(
             &settings.data_dir,
             settings.server_id,
             &crate::metadata::random_cluster_id(),
         )?;
-        let shown = if settings.listen == ListenMode::Shared { 1 } else { lanes };
+        let shown = if settings.listen == ListenMode::Shared {
+            1
+        } else {
+            lanes
+        };
         let nodes = addresses
             .iter()
             .take(shown)
@@ -118,8 +124,11 @@ impl Server {
         let (images, image_receivers): (Vec<_>, Vec<_>) =
             (0..lanes).map(|_| flume::bounded(1)).unzip();
         let mut threads = Vec::with_capacity(lanes);
-        for (((index, receiver), socket), image) in
-            receivers.into_iter().enumerate().zip(listeners.into_sockets()).zip(image_receivers)
+        for (((index, receiver), socket), image) in receivers
+            .into_iter()
+            .enumerate()
+            .zip(listeners.into_sockets())
+            .zip(image_receivers)
         {
             let start = LaneStart {
                 index,
@@ -130,10 +139,16 @@ impl Server {
                 disk: disk(settings),
                 logs: lane_logs_config(settings),
                 limits: connection_limits(settings),
-                retention_check_interval: Duration::from_millis(settings.broker.retention_check_interval_ms()),
+                retention_check_interval: Duration::from_millis(
+                    settings.broker.retention_check_interval_ms(),
+                ),
                 opened: opened.clone(),
                 image,
-                images: if index == CONTROLLER_LANE { images.clone() } else { Vec::new() },
+                images: if index == CONTROLLER_LANE {
+                    images.clone()
+                } else {
+                    Vec::new()
+                },
                 ended: ended.clone(),
             };
             let runtime = LaneRuntimeConfig {
@@ -151,8 +166,16 @@ impl Server {
             threads.push(thread);
         }
         drop((opened, ended, images));
-        let watchdog = Watchdog::start(mesh.senders().to_vec()).context("cannot start the watchdog")?;
-        let server = Self { cluster, mesh, lanes: threads, ended: all_ended, _watchdog: watchdog, _data: data };
+        let watchdog =
+            Watchdog::start(mesh.senders().to_vec()).context("cannot start the watchdog")?;
+        let server = Self {
+            cluster,
+            mesh,
+            lanes: threads,
+            ended: all_ended,
+            _watchdog: watchdog,
+            _data: data,
+        };
         for _ in 0..lanes {
             match all_opened.recv() {
                 Ok(Ok(())) => {}
@@ -164,7 +187,9 @@ impl Server {
                     let outcome = server.stop();
                     bail!(
                         "a lane ended while it started ({}); `corelane doctor` tells what is missing",
-                        outcome.err().map_or_else(|| "no reason given".into(), |e| e.to_string())
+                        outcome
+                            .err()
+                            .map_or_else(|| "no reason given".into(), |e| e.to_string())
                     );
                 }
             }
@@ -174,7 +199,11 @@ impl Server {
 
     /// Bootstrap addresses as `HOST:PORT`, one per node.
     pub fn bootstrap(&self) -> Vec<String> {
-        self.cluster.advertised.iter().map(|node| format!("{}:{}", node.host, node.port)).collect()
+        self.cluster
+            .advertised
+            .iter()
+            .map(|node| format!("{}:{}", node.host, node.port))
+            .collect()
     }
 
     /// A handle that asks the server to stop, from any thread.
@@ -275,9 +304,11 @@ async fn open_lane(start: &LaneStart) -> anyhow::Result<Rc<Lane>> {
         }
         image
     } else {
-        start.image.recv_async().await.map_err(|_| {
-            anyhow!("lane {CONTROLLER_LANE} could not read the metadata")
-        })?
+        start
+            .image
+            .recv_async()
+            .await
+            .map_err(|_| anyhow!("lane {CONTROLLER_LANE} could not read the metadata"))?
     };
     lane.install(image).await?;
     Ok(lane)
@@ -285,11 +316,18 @@ async fn open_lane(start: &LaneStart) -> anyhow::Result<Rc<Lane>> {
 
 /// Opens the metadata log and moves partitions off lanes that this start does not have.
 async fn open_controller(lane: &Rc<Lane>) -> anyhow::Result<crate::metadata::MetadataImage> {
-    let (controller, mut image) =
-        Controller::open(lane, &lane.cluster.data.metadata()).await.context("cannot open the metadata")?;
+    let (controller, mut image) = Controller::open(lane, &lane.cluster.data.metadata())
+        .await
+        .context("cannot open the metadata")?;
     let moves = crate::metadata::placement::reassign(&image, lane.cluster.lanes);
-    if moves.iter().any(|record| matches!(record, MetadataRecord::PartitionLane { .. })) {
-        tracing::info!(lanes = lane.cluster.lanes, "moving partitions to this start's lanes");
+    if moves
+        .iter()
+        .any(|record| matches!(record, MetadataRecord::PartitionLane { .. }))
+    {
+        tracing::info!(
+            lanes = lane.cluster.lanes,
+            "moving partitions to this start's lanes"
+        );
     }
     if !moves.is_empty() {
         controller.append(lane, &moves).await?;
@@ -310,7 +348,7 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
             match listener.accept().await {
                 Ok(stream) => {
                     let service = Rc::clone(&service);
-                                        glommio::spawn_local(async move {
+                    glommio::spawn_local(async move {
                         let peer = stream.peer_addr().ok();
                         let reason = serve_connection(stream, service, limits).await;
                         tracing::debug!(?peer, %reason, "connection closed");
@@ -325,10 +363,15 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
             }
         }
     });
-    let housekeeping =
-        glommio::spawn_local(housekeeping::run(Rc::clone(&lane), start.retention_check_interval));
+    let housekeeping = glommio::spawn_local(housekeeping::run(
+        Rc::clone(&lane),
+        start.retention_check_interval,
+    ));
     mesh::receive(Rc::clone(&lane), start.receiver).await;
     accepting.cancel().await;
     housekeeping.cancel().await;
-    lane.logs.shutdown().await.map_err(|error| format!("lane {} could not close its logs: {error}", lane.index))
+    lane.logs
+        .shutdown()
+        .await
+        .map_err(|error| format!("lane {} could not close its logs: {error}", lane.index))
 }

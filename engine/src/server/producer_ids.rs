@@ -23,7 +23,11 @@ pub struct ProducerIdBlock {
 
 impl Default for ProducerIdBlock {
     fn default() -> Self {
-        Self { next: Cell::new(0), end: Cell::new(0), refill: Semaphore::new(1) }
+        Self {
+            next: Cell::new(0),
+            end: Cell::new(0),
+            refill: Semaphore::new(1),
+        }
     }
 }
 
@@ -46,9 +50,14 @@ impl Lane {
         if let Some(id) = self.producer_ids().take() {
             return Ok(id);
         }
-        let _refill = self.producer_ids().refill.acquire_permit(1).await.map_err(|error| {
-            ControllerError::Log { reason: error.to_string() }
-        })?;
+        let _refill = self
+            .producer_ids()
+            .refill
+            .acquire_permit(1)
+            .await
+            .map_err(|error| ControllerError::Log {
+                reason: error.to_string(),
+            })?;
         loop {
             // Another request may have refilled the block meanwhile.
             if let Some(id) = self.producer_ids().take() {
