@@ -78,7 +78,7 @@ pub enum StampError {
     },
 }
 
-/// The checksum of the filler, which [`write`] continues.
+/// The checksum of the filler, which [`write()`] continues.
 pub fn filler_checksum(filler: &[u8]) -> u32 {
     crc32c(filler)
 }
