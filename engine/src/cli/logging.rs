@@ -37,7 +37,7 @@ fn parse(text: &str) -> anyhow::Result<EnvFilter> {
     for directive in text.split(',') {
         // The filter would take a misspelt level for the name of a target, and then log nothing.
         if !directive.contains(['=', '[']) && directive.trim().parse::<LevelFilter>().is_err() {
-            bail!("{directive:?} is none; {KNOWN}");
+            bail!("{KNOWN}, not {directive:?}");
         }
     }
     EnvFilter::builder().parse(text).context(KNOWN)

@@ -37,6 +37,8 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_mins(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 /// Pause before something is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// A lost leader is told of once, and not for each of its partitions.
+const NOTE_PAUSE: Duration = Duration::from_secs(5);
 /// How long a topic that is not there may take to be created by itself.
 const CREATION_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -77,6 +79,7 @@ pub(super) async fn run(
         summary: Summary::new(arguments.topic.clone(), arguments.acks != Acks::None),
         client,
         arguments,
+        noted_at: None,
     };
     delivery.deliver_all(&input).await;
     delivery.summary.report(json)
@@ -158,6 +161,8 @@ struct Delivery {
     builder: BatchBuilder,
     producer: Option<(ProducerId, ProducerEpoch)>,
     summary: Summary,
+    /// When a failure that may pass was last told of.
+    noted_at: Option<Instant>,
 }
 
 /// What one partition's batch came to.
@@ -384,13 +389,13 @@ impl Delivery {
                 }
             }
         };
-        let is_first = state.failing_since.is_none();
         let since = *state.failing_since.get_or_insert_with(Instant::now);
         if !patience || since.elapsed() >= DELIVERY_TIMEOUT {
             return Settled::Hopeless(reason);
         }
-        if is_first {
+        if self.noted_at.is_none_or(|at| at.elapsed() >= NOTE_PAUSE) {
             note(&format!("{reason}; trying again"));
+            self.noted_at = Some(Instant::now());
         }
         Settled::Again
     }
