@@ -30,7 +30,7 @@ use corelane_net::topic::TopicRef;
 use corelane_storage::LogSlice;
 
 /// Longest wait that a request may ask for.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
+const WAIT_MAX: Duration = Duration::from_hours(1);
 
 /// Handles one request.
 pub(super) fn handle(

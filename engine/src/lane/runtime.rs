@@ -33,7 +33,7 @@ pub struct LaneRuntimeConfig {
 ///
 /// # Errors
 /// The thread could not be started. An executor that cannot be made (rings, memlock) ends the thread, and joining reports it.
-pub fn spawn_lane<G, F>(config: LaneRuntimeConfig, root: G) -> io::Result<ExecutorJoinHandle<()>>
+pub fn spawn_lane<G, F>(config: &LaneRuntimeConfig, root: G) -> io::Result<ExecutorJoinHandle<()>>
 where
     G: FnOnce() -> F + Send + 'static,
     F: Future<Output = ()> + 'static,

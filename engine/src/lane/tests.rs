@@ -17,7 +17,7 @@ use super::watchdog::Watchdog;
 use crate::config::process_cores;
 
 /// How long a test may hang before it is called a failure.
-const HANG: Duration = Duration::from_secs(120);
+const HANG: Duration = Duration::from_mins(2);
 
 fn config(lane: usize) -> LaneRuntimeConfig {
     let cores = process_cores().unwrap();
@@ -62,7 +62,7 @@ fn two_lanes_play_ping_pong_without_a_lost_wake_up() {
             }
             mesh::receive(player, receiver).await;
         };
-        lanes.push(spawn_lane(config(lane), root).unwrap());
+        lanes.push(spawn_lane(&config(lane), root).unwrap());
     }
     let watchdog = Watchdog::start(mesh.senders().to_vec()).unwrap();
     let played = is_done
@@ -100,7 +100,7 @@ fn work_during_writes(connections: usize, writes: usize, with_turns: bool) -> Ve
     let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     let path = folder.path().join("written");
     let (done, is_done) = flume::bounded(1);
-    let lane = spawn_lane(config(0), move || async move {
+    let lane = spawn_lane(&config(0), move || async move {
         let turns = Turns::new();
         let units = Rc::new(Cell::new(0_u64));
         for stream in accepted {

@@ -37,7 +37,7 @@ use listener::Listeners;
 /// Entries of each submission ring of a lane.
 const RING_DEPTH: usize = 256;
 /// How long a lane in busy mode spins before it parks: for ever, in effect.
-const BUSY_SPIN: Duration = Duration::from_secs(3600);
+const BUSY_SPIN: Duration = Duration::from_hours(1);
 /// How long to wait before accepting again after the system ran out of descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -157,7 +157,7 @@ impl Server {
                 spin_before_park: (settings.poll == PollMode::Busy).then_some(BUSY_SPIN),
                 ring_depth: RING_DEPTH,
             };
-            let thread = spawn_lane(runtime, move || run_lane(start)).with_context(|| {
+            let thread = spawn_lane(&runtime, move || run_lane(start)).with_context(|| {
                 format!(
                     "cannot start lane {index} on core {}; `corelane doctor` tells what is missing",
                     settings.cores[index]
