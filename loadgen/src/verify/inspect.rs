@@ -139,7 +139,7 @@ impl Inspector {
         amount: &mut Amount,
     ) -> Result<(), TooManyGaps> {
         // Records before the position were looked at when an earlier fetch brought them.
-        let first_delta = self.position.get() - header.base_offset.get();
+        let first_delta = self.position.get().saturating_sub(header.base_offset.get());
         let mut run: Option<Run> = None;
         let (mut intended_ns, mut same_time) = (0, 0);
         for record in records(header, section) {
