@@ -103,15 +103,17 @@ pub(crate) fn run(arguments: &ServeArgs) -> anyhow::Result<Outcome> {
     let server = Server::start(&settings)?;
     signals.on_first(server.stopper());
     say_ready(&server);
-    server.wait();
+    let ended = server.wait();
     let asked_by = signals.received();
     if let Some(signal) = asked_by {
         tracing::info!("stopping on {signal}; a second signal ends at once");
     }
-    server.stop().context("did not stop in order")?;
+    let stopped = server.stop();
     if asked_by.is_none() {
+        ended.context("a lane ended by itself, and the server with it")?;
         bail!("a lane ended by itself, and the server with it; its log tells more");
     }
+    stopped.context("did not stop in order")?;
     tracing::info!("stopped in order");
     Ok(Outcome::Success)
 }

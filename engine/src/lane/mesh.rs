@@ -17,8 +17,6 @@ pub type LaneWork<L> = Box<dyn FnOnce(Rc<L>) -> Pin<Box<dyn Future<Output = ()>>
 
 /// What a lane can be sent.
 pub enum LaneMessage<L> {
-    /// Nothing: wakes the lane.
-    Poke,
     /// Work to start.
     Work(LaneWork<L>),
     /// Flush, close and end.
@@ -118,7 +116,6 @@ impl<L: 'static> Mesh<L> {
 pub async fn receive<L: 'static>(lane: Rc<L>, receiver: MeshReceiver<L>) {
     while let Ok(message) = receiver.recv_async().await {
         match message {
-            LaneMessage::Poke => {}
             LaneMessage::Work(work) => {
                 glommio::spawn_local(work(Rc::clone(&lane))).detach();
             }

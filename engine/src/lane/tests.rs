@@ -64,7 +64,7 @@ fn two_lanes_play_ping_pong_without_a_lost_wake_up() {
         };
         lanes.push(spawn_lane(&config(lane), root).unwrap());
     }
-    let watchdog = Watchdog::start(mesh.senders().to_vec()).unwrap();
+    let watchdog = Watchdog::start(&mesh).unwrap();
     let played = is_done
         .recv_timeout(HANG)
         .expect("a lane sleeps with work to do");

@@ -166,8 +166,7 @@ impl Server {
             threads.push(thread);
         }
         drop((opened, ended, images));
-        let watchdog =
-            Watchdog::start(mesh.senders().to_vec()).context("cannot start the watchdog")?;
+        let watchdog = Watchdog::start(&mesh).context("cannot start the watchdog")?;
         let server = Self {
             cluster,
             mesh,
@@ -213,9 +212,14 @@ impl Server {
     }
 
     /// Waits until a lane has ended, which is after a stop was asked for, or when a lane failed.
-    pub fn wait(&self) {
-        // An error means that every lane is gone, which is an end too.
-        let _ = self.ended.recv();
+    ///
+    /// # Errors
+    /// Why the lane ended, if that was not by a stop.
+    pub fn wait(&self) -> anyhow::Result<()> {
+        match self.ended.recv() {
+            Ok(end) => end.map_err(|reason| anyhow!(reason)),
+            Err(_) => Err(anyhow!("every lane ended without a reason")),
+        }
     }
 
     /// Stops: accepted data is flushed, files are closed. Blocks until every lane has ended.
