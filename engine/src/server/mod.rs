@@ -339,6 +339,12 @@ async fn open_controller(lane: &Rc<Lane>) -> anyhow::Result<crate::metadata::Met
             image.apply(record)?;
         }
     }
+    // What a crash left of deletions; nothing else is open yet. Leaving it costs space only.
+    match lane.logs.purge_trash(&lane.cluster.data.logs()).await {
+        Ok(0) => {}
+        Ok(logs) => tracing::info!(logs, "removed what was left of deleted partitions"),
+        Err(error) => tracing::warn!(%error, "cannot remove what is left of deleted partitions"),
+    }
     lane.set_controller(controller);
     Ok(image)
 }
