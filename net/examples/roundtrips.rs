@@ -37,7 +37,7 @@ impl Service for Echo {
         }
     }
 
-    async fn admit(&self, _: usize) {}
+    async fn admit(&self, _: i16, _: usize) {}
 
     async fn turn(&self) {}
 }

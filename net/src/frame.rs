@@ -149,6 +149,15 @@ impl FrameReader {
             .filter(|size| self.held() - LENGTH_PREFIX_BYTES >= *size))
     }
 
+    /// The API key of the request at the front, once it is here: the first two bytes behind the prefix. Without
+    /// meaning on a stream of responses.
+    #[inline]
+    pub fn front_api_key(&self) -> Option<i16> {
+        let held = self.buffer.get(self.start..self.end)?;
+        let key = held.get(LENGTH_PREFIX_BYTES..)?.first_chunk()?;
+        Some(i16::from_be_bytes(*key))
+    }
+
     /// Takes the frame at the front, without its prefix, if all of it is here. It stays where it is until the
     /// next call of [`FrameReader::space`].
     #[inline]
@@ -365,6 +374,25 @@ mod tests {
                 reader.buffer_bytes()
             );
         }
+    }
+
+    #[test]
+    fn the_api_key_is_known_from_its_second_byte_on() {
+        let mut reader = FrameReader::new(limits(1_000));
+        for (byte, expected) in
+            [0, 0, 0, 8, 1, 2]
+                .into_iter()
+                .zip([None, None, None, None, None, Some(258)])
+        {
+            reader.space()[0] = byte;
+            reader.advance(1);
+            assert_eq!(reader.front_api_key(), expected);
+        }
+        assert_eq!(reader.ready_frame_bytes(), Ok(None));
+        reader.space()[..6].fill(0);
+        reader.advance(6);
+        assert!(reader.next_frame().unwrap().is_some());
+        assert_eq!(reader.front_api_key(), None);
     }
 
     #[test]

@@ -73,8 +73,8 @@ struct Driver<S> {
 }
 
 enum Input {
-    /// A whole frame of this size is in the buffer.
-    Frame(usize),
+    /// A whole frame is in the buffer.
+    Frame { api_key: i16, size_bytes: usize },
     /// Much was read and no frame is whole yet.
     Progress,
 }
@@ -104,8 +104,11 @@ impl<S: AsRef<[u8]> + 'static> Driver<S> {
 
     async fn serve_next<V: Service<Slice = S>>(&mut self, service: &V) -> Result<(), CloseReason> {
         match poll_fn(|context| self.poll_input(context)).await? {
-            Input::Frame(size_bytes) => {
-                self.drive(service.admit(size_bytes)).await?;
+            Input::Frame {
+                api_key,
+                size_bytes,
+            } => {
+                self.drive(service.admit(api_key, size_bytes)).await?;
                 self.drive(service.turn()).await?;
                 let Some(frame) = self.reader.next_frame()? else {
                     return Ok(());
@@ -161,7 +164,11 @@ impl<S: AsRef<[u8]> + 'static> Driver<S> {
             if let Some(size_bytes) = frame
                 && self.has_room()
             {
-                return Poll::Ready(Ok(Input::Frame(size_bytes)));
+                return Poll::Ready(Ok(Input::Frame {
+                    // A frame too short for a key has none that is served.
+                    api_key: self.reader.front_api_key().unwrap_or(-1),
+                    size_bytes,
+                }));
             }
             self.poll_output(context)?;
             if !self.has_room() {

@@ -159,9 +159,9 @@ pub trait Service: 'static {
     /// receive buffer: what must outlive the call is copied inside.
     fn call(&self, connection: &ConnectionInfo, frame: &[u8]) -> Pending<Self::Slice>;
 
-    /// Back-pressure: awaited before a frame of this size is handed over. The connection does not read on
-    /// meanwhile, but responses go on flowing.
-    fn admit(&self, size_bytes: usize) -> impl Future<Output = ()>;
+    /// Back-pressure: awaited before a frame of this size and with this API key, which need not be one that is
+    /// served, is handed over. The connection does not read on meanwhile, but responses go on flowing.
+    fn admit(&self, api_key: i16, size_bytes: usize) -> impl Future<Output = ()>;
 
     /// Cooperation: awaited once for each request, and now and then while a large frame arrives, so that a
     /// connection whose socket never runs dry lets the lane do I/O.

@@ -75,6 +75,7 @@ fn responses_flow_while_a_frame_waits_for_admission() {
         while service.asked.get() < 2 {
             glommio::timer::sleep(std::time::Duration::from_micros(100)).await;
         }
+        assert_eq!(service.last_asked.get(), (18, 8));
         // The second frame waits, and the first one's response must come all the same.
         answer.open();
         assert_eq!(read_response(&mut stream).await.unwrap().0, 0);

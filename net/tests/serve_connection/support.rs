@@ -61,6 +61,8 @@ pub(crate) struct TestService {
     pub(crate) handler: Handler,
     /// Frames that asked for admission.
     pub(crate) asked: Cell<usize>,
+    /// API key and size of the last of them.
+    pub(crate) last_asked: Cell<(i16, usize)>,
     /// Shut for admission until opened; admits everything if there is none.
     pub(crate) admission: RefCell<Option<Gate>>,
     pub(crate) turns: Cell<usize>,
@@ -73,6 +75,7 @@ impl TestService {
         Rc::new(Self {
             handler: Box::new(handler),
             asked: Cell::new(0),
+            last_asked: Cell::default(),
             admission: RefCell::default(),
             turns: Cell::new(0),
         })
@@ -86,8 +89,9 @@ impl Service for TestService {
         (self.handler)(connection, frame)
     }
 
-    async fn admit(&self, _size_bytes: usize) {
+    async fn admit(&self, api_key: i16, size_bytes: usize) {
         self.asked.set(self.asked.get() + 1);
+        self.last_asked.set((api_key, size_bytes));
         let gate = self.admission.borrow().clone();
         if let Some(gate) = gate {
             gate.passed().await;
