@@ -68,6 +68,7 @@ pub use error::{AppendError, ChangeError, FenceReason, LogFenced, OpenError, Rea
 pub use lane::{CommitRoute, LaneLogs, LaneMetrics, ShutdownError};
 pub use log::PartitionLog;
 pub use log::append::Appended;
+pub use log::progress::ProgressWaiter;
 pub use log::read::LogRead;
 pub use log::recover::{RecoveryReport, TornTail};
 pub use producer_state::ProducerState;

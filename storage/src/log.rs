@@ -13,7 +13,7 @@
 //!
 //! # Map
 //! [`append`] takes batches in, [`commit`] writes them, [`read`] gives them out, [`lookup`] finds timestamps, [`change`]
-//! deletes, truncates and closes, [`recover`] opens by what [`scan`] finds.
+//! deletes, truncates and closes, [`progress`] tells who waits, [`recover`] opens by what [`scan`] finds.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -42,6 +42,7 @@ pub(crate) mod append;
 pub(crate) mod change;
 pub(crate) mod commit;
 pub(crate) mod lookup;
+pub(crate) mod progress;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod scan;
@@ -284,7 +285,8 @@ impl<D: Disk> PartitionLog<D> {
         })
     }
 
-    /// Wakes `waker` once, at the next advance of the readable offset or when the log is fenced.
+    /// Wakes `waker` once, at the next advance of the readable offset or when the log is fenced. It stays until then: a
+    /// task that may give up earlier takes a [`ProgressWaiter`](progress::ProgressWaiter).
     pub fn register_progress_waker(&self, waker: &Waker) {
         self.state.borrow_mut().waiters.register_progress(waker);
     }

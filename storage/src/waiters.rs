@@ -11,6 +11,8 @@ pub(crate) struct OffsetWaiters {
     waiting: BTreeMap<(Offset, u64), Waker>,
     next_id: u64,
     progress: Vec<Waker>,
+    /// Registrations for the next progress, each its owner's.
+    progress_slots: BTreeMap<u64, Waker>,
 }
 
 impl OffsetWaiters {
@@ -38,6 +40,36 @@ impl OffsetWaiters {
         }
     }
 
+    /// A registration's number.
+    pub(crate) fn new_slot(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// To be woken once at the next change; takes the place of what `slot` registered before, which is given back: it must
+    /// not be dropped while the log is borrowed.
+    pub(crate) fn register_slot(&mut self, slot: u64, waker: &Waker) -> Option<Waker> {
+        match self.progress_slots.get_mut(&slot) {
+            Some(known) if known.will_wake(waker) => None,
+            Some(known) => Some(std::mem::replace(known, waker.clone())),
+            None => self.progress_slots.insert(slot, waker.clone()),
+        }
+    }
+
+    pub(crate) fn forget_slot(&mut self, slot: u64) -> Option<Waker> {
+        self.progress_slots.remove(&slot)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn registered_slots(&self) -> usize {
+        self.progress_slots.len()
+    }
+
+    fn wake_progress(&mut self, woken: &mut Vec<Waker>) {
+        woken.append(&mut self.progress);
+        woken.extend(std::mem::take(&mut self.progress_slots).into_values());
+    }
+
     /// Everybody whose turn has come, in order; then those who wait for any progress.
     pub(crate) fn reached(&mut self, readable: Offset, woken: &mut Vec<Waker>) {
         while let Some(entry) = self.waiting.first_entry() {
@@ -46,12 +78,12 @@ impl OffsetWaiters {
             }
             woken.push(entry.remove());
         }
-        woken.append(&mut self.progress);
+        self.wake_progress(woken);
     }
 
     /// Everybody.
     pub(crate) fn all(&mut self, woken: &mut Vec<Waker>) {
         woken.extend(std::mem::take(&mut self.waiting).into_values());
-        woken.append(&mut self.progress);
+        self.wake_progress(woken);
     }
 }
