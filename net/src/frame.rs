@@ -115,7 +115,8 @@ impl FrameReader {
             .map(|prefix| i32::from_be_bytes(*prefix))
     }
 
-    fn front(&self) -> Result<Option<usize>, FrameError> {
+    /// The size of the frame at the front behind its prefix, once the prefix is here.
+    pub fn front_frame_bytes(&self) -> Result<Option<usize>, FrameError> {
         let Some(stated) = self.stated() else {
             return Ok(None);
         };
@@ -145,7 +146,7 @@ impl FrameReader {
     #[inline]
     pub fn ready_frame_bytes(&self) -> Result<Option<usize>, FrameError> {
         Ok(self
-            .front()?
+            .front_frame_bytes()?
             .filter(|size| self.held() - LENGTH_PREFIX_BYTES >= *size))
     }
 
@@ -195,7 +196,7 @@ impl FrameReader {
             self.end = 0;
             self.resize_empty();
         }
-        let whole = match self.front() {
+        let whole = match self.front_frame_bytes() {
             Ok(Some(size)) => LENGTH_PREFIX_BYTES + size,
             // An impossible prefix is reported by `next_frame`; room for it does not matter.
             Ok(None) | Err(_) => LENGTH_PREFIX_BYTES,

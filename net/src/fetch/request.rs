@@ -147,6 +147,34 @@ const fn topic_bytes_min(version: i16) -> usize {
 /// A topic without partitions takes three bytes on the wire and sixteen times that in memory.
 const TOPICS_MAX: usize = 100_000;
 
+/// Partitions of one request in all, fetched and forgotten: each costs work and memory far beyond its bytes.
+const PARTITIONS_MAX: usize = 100_000;
+
+/// Counts the partitions of one request.
+#[derive(Default)]
+struct PartitionsRead(usize);
+
+impl PartitionsRead {
+    /// Reads the count in front of a topic's partitions, before memory is taken for them.
+    fn read_count(
+        &mut self,
+        reader: &mut WireReader<'_>,
+        version: i16,
+        bytes_min: usize,
+    ) -> Result<usize, WireError> {
+        let count = reader.array_len(is_flexible(version), bytes_min)?;
+        self.0 = self.0.saturating_add(count);
+        if self.0 > PARTITIONS_MAX {
+            return Err(WireError::CountLimit {
+                offset: reader.position(),
+                count: self.0,
+                limit: PARTITIONS_MAX,
+            });
+        }
+        Ok(count)
+    }
+}
+
 fn read_topics_count(reader: &mut WireReader<'_>, version: i16) -> Result<usize, WireError> {
     let count = reader.array_len(is_flexible(version), topic_bytes_min(version))?;
     if count > TOPICS_MAX {
@@ -215,18 +243,23 @@ impl FetchRequest {
             request.session_id = reader.i32()?;
             request.session_epoch = reader.i32()?;
         }
+        let mut partitions = PartitionsRead::default();
         let topics_count = read_topics_count(&mut reader, version)?;
         request.topics.reserve_exact(topics_count);
         for _ in 0..topics_count {
-            request.topics.push(FetchTopic::read(&mut reader, version)?);
+            request
+                .topics
+                .push(FetchTopic::read(&mut reader, version, &mut partitions)?);
         }
         if version >= 7 {
             let forgotten_count = read_topics_count(&mut reader, version)?;
             request.forgotten_topics.reserve_exact(forgotten_count);
             for _ in 0..forgotten_count {
-                request
-                    .forgotten_topics
-                    .push(ForgottenTopic::read(&mut reader, version)?);
+                request.forgotten_topics.push(ForgottenTopic::read(
+                    &mut reader,
+                    version,
+                    &mut partitions,
+                )?);
             }
         }
         if version >= 11 {
@@ -247,10 +280,14 @@ impl FetchRequest {
 }
 
 impl FetchTopic {
-    fn read(reader: &mut WireReader<'_>, version: i16) -> Result<Self, WireError> {
+    fn read(
+        reader: &mut WireReader<'_>,
+        version: i16,
+        read: &mut PartitionsRead,
+    ) -> Result<Self, WireError> {
         let flexible = is_flexible(version);
         let topic = read_topic_name(reader, version)?;
-        let count = reader.array_len(flexible, partition_bytes(version))?;
+        let count = read.read_count(reader, version, partition_bytes(version))?;
         let mut partitions = Vec::with_capacity(count);
         for _ in 0..count {
             partitions.push(FetchPartition::read(reader, version)?);
@@ -298,10 +335,14 @@ impl FetchPartition {
 }
 
 impl ForgottenTopic {
-    fn read(reader: &mut WireReader<'_>, version: i16) -> Result<Self, WireError> {
+    fn read(
+        reader: &mut WireReader<'_>,
+        version: i16,
+        read: &mut PartitionsRead,
+    ) -> Result<Self, WireError> {
         let flexible = is_flexible(version);
         let topic = read_topic_name(reader, version)?;
-        let count = reader.array_len(flexible, 4)?;
+        let count = read.read_count(reader, version, 4)?;
         let mut partitions = Vec::with_capacity(count);
         for _ in 0..count {
             partitions.push(PartitionIndex::new(reader.i32()?));
@@ -392,4 +433,68 @@ pub fn encode_request(
         prefix.copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        FetchHeader, FetchPartition, FetchRequest, FetchTopic, ForgottenTopic, PARTITIONS_MAX,
+        encode_request,
+    };
+    use crate::api::RequestHeader;
+    use crate::topic::TopicKey;
+    use crate::wire::WireError;
+    use corelane_format::{Offset, PartitionIndex, TopicId};
+
+    fn key(version: i16) -> TopicKey {
+        if version >= 13 {
+            TopicKey::Id(TopicId::new([7; 16]))
+        } else {
+            TopicKey::Name("t".into())
+        }
+    }
+
+    fn parse(
+        version: i16,
+        fetched: [usize; 2],
+        forgotten: usize,
+    ) -> Result<FetchRequest, WireError> {
+        let partition = FetchPartition::new(PartitionIndex::new(0), Offset::ZERO, 1);
+        let topics = fetched.map(|count| FetchTopic {
+            topic: key(version),
+            partitions: vec![partition; count],
+        });
+        let request = FetchRequest {
+            topics: topics.into(),
+            forgotten_topics: vec![ForgottenTopic {
+                topic: key(version),
+                partitions: vec![PartitionIndex::new(0); forgotten],
+            }],
+            ..FetchRequest::default()
+        };
+        let header = FetchHeader {
+            version,
+            correlation_id: 1,
+            client_id: None,
+        };
+        let mut frame = Vec::new();
+        encode_request(&mut frame, &header, &request).unwrap();
+        let (_, body) = RequestHeader::parse(&frame[4..]).unwrap();
+        FetchRequest::parse(body, version)
+    }
+
+    #[test]
+    fn partitions_are_limited_over_all_topics() {
+        let half = PARTITIONS_MAX / 2;
+        for version in [7, 12, 13, 18] {
+            for (fetched, forgotten) in [([half, half], 0), ([half, 0], half), ([0, 0], 2 * half)] {
+                assert!(parse(version, fetched, forgotten).is_ok());
+                let over = parse(version, fetched, forgotten + 1);
+                assert!(
+                    matches!(over, Err(WireError::CountLimit { count, limit: PARTITIONS_MAX, .. }) if count == PARTITIONS_MAX + 1)
+                );
+            }
+            assert!(parse(version, [half, half + 1], 0).is_err());
+        }
+    }
 }

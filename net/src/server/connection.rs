@@ -13,7 +13,10 @@ use glommio::timer::Timer;
 
 use super::idle::{Activity, IdleJudge};
 use super::pipeline::Pipeline;
-use super::{CloseReason, ConnectionInfo, ConnectionLimits, Pending, Service};
+use super::{
+    CONTROL_FRAME_BYTES_MAX, CloseReason, ConnectionInfo, ConnectionLimits, Pending, Service,
+};
+use crate::api;
 use crate::frame::FrameReader;
 
 /// Parts of one vectored send.
@@ -148,17 +151,36 @@ impl<S: AsRef<[u8]> + 'static> Driver<S> {
             && !self.pipeline.is_closing()
     }
 
+    /// The size of the whole frame at the front. What it may not be ends the connection as soon as its prefix
+    /// and its API key tell, before memory is taken for the rest.
+    fn ready_frame_bytes(&self) -> Result<Option<usize>, CloseReason> {
+        if let (Some(got), Some(api_key)) = (
+            self.reader.front_frame_bytes()?,
+            self.reader.front_api_key(),
+        ) && got > CONTROL_FRAME_BYTES_MAX
+            && api_key != api::PRODUCE
+        {
+            return Err(CloseReason::RequestTooLarge {
+                api_key,
+                got,
+                limit: CONTROL_FRAME_BYTES_MAX,
+            });
+        }
+        Ok(self.reader.ready_frame_bytes()?)
+    }
+
     /// Waits for the next frame. Every frame that is already here goes first; only then are the responses they
     /// brought about written, all at once; only then is the socket asked for more.
     fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<Result<Input, CloseReason>> {
         let mut read_bytes = 0;
         loop {
-            let frame = match self.reader.ready_frame_bytes() {
+            self.pipeline.start(context);
+            let frame = match self.ready_frame_bytes() {
                 Ok(frame) => frame,
                 Err(error) => {
                     // What came before it is answered as far as that goes at once.
                     self.poll_output(context)?;
-                    return Poll::Ready(Err(error.into()));
+                    return Poll::Ready(Err(error));
                 }
             };
             if let Some(size_bytes) = frame
@@ -207,17 +229,34 @@ impl<S: AsRef<[u8]> + 'static> Driver<S> {
 
     /// Lets requests finish and writes what is ready, as far as the socket takes it.
     fn poll_output(&mut self, context: &mut Context<'_>) -> Result<(), CloseReason> {
-        self.pipeline.poll(context);
-        while self.pipeline.has_ready() {
-            match self.poll_send(context) {
-                Poll::Ready(Ok(0)) => return Err(CloseReason::Io(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => {
-                    self.pipeline.advance(count);
-                    self.activity.moved.set(true);
+        let bytes_max = self.limits.response_bytes_queued_max;
+        loop {
+            self.pipeline.poll(context, bytes_max);
+            let mut sent = false;
+            while self.pipeline.has_ready() {
+                match self.poll_send(context) {
+                    Poll::Ready(Ok(0)) => {
+                        return Err(CloseReason::Io(io::ErrorKind::WriteZero.into()));
+                    }
+                    Poll::Ready(Ok(count)) => {
+                        self.pipeline.advance(count);
+                        self.activity.moved.set(true);
+                        sent = true;
+                    }
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Poll::Ready(Err(error)) => return Err(error.into()),
+                    Poll::Pending => {
+                        // The socket wakes this task again; what has room now need not wait for that.
+                        if sent && self.pipeline.is_held_back() {
+                            self.pipeline.poll(context, bytes_max);
+                        }
+                        return Ok(());
+                    }
                 }
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Poll::Ready(Err(error)) => return Err(error.into()),
-                Poll::Pending => return Ok(()),
+            }
+            // With nothing sent, what is held back waits for the head, and the head wakes this task.
+            if !sent || !self.pipeline.is_held_back() {
+                break;
             }
         }
         match self.pipeline.take_close() {

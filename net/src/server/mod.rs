@@ -32,6 +32,9 @@ use crate::wire::WireError;
 
 pub use connection::serve_connection;
 
+/// Most bytes of a frame behind its length prefix that is not a Produce request: only those carry records.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Bounds of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
@@ -88,6 +91,16 @@ pub enum CloseReason {
     /// A length prefix that no frame may have.
     #[error("{0}")]
     Frame(#[from] FrameError),
+    /// A request without records that is longer than any of its kind has reason to be.
+    #[error("request of API {api_key} of {got} bytes exceeds the limit of {limit}")]
+    RequestTooLarge {
+        /// The API.
+        api_key: i16,
+        /// The length stated.
+        got: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A request header of no use.
     #[error("{0}")]
     Header(#[from] HeaderError),

@@ -1,7 +1,9 @@
 //! The requests of one connection that are not answered yet, in order.
 //!
 //! Invariants: the first `ready` slots hold responses and the slot behind them does not (or is one whose turn to
-//! be looked at has not come); `cursor` points into the first slot; `queued_bytes` counts every response held.
+//! be looked at has not come); `cursor` points into the first slot; `queued_bytes` counts every response held. At
+//! the limit of queued bytes no response is made but one that nothing ready stands before, so what is held exceeds
+//! the limit by two responses at most, and by those that futures made when they were polled for the first time.
 //!
 //! Pure but for polling the futures it was given.
 
@@ -32,6 +34,8 @@ pub(super) struct Pipeline<S> {
     started: usize,
     cursor: GatherCursor,
     queued_bytes: usize,
+    /// The last pass left futures unpolled because of the limit: their wake-ups may be spent.
+    held_back: bool,
     closing: bool,
 }
 
@@ -43,6 +47,7 @@ impl<S: AsRef<[u8]>> Pipeline<S> {
             started: 0,
             cursor: GatherCursor::default(),
             queued_bytes: 0,
+            held_back: false,
             closing: false,
         }
     }
@@ -117,21 +122,58 @@ impl<S: AsRef<[u8]>> Pipeline<S> {
         }
     }
 
-    /// Lets the futures get on and moves the finished ones at the head to the responses to write.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) {
-        while self.poll_slot(self.ready, context) {
+    /// Polls what came since the last time, so that what it made counts before the next request is taken.
+    pub(super) fn start(&mut self, context: &mut Context<'_>) {
+        for index in self.started..self.slots.len() {
+            self.poll_slot(index, context);
+        }
+        self.started = self.slots.len();
+    }
+
+    /// Whether the future at `index` may be polled while only `bytes_max` of responses may be queued. The next to
+    /// be written always may, for nothing else makes room; so may one that was never polled, for its work has
+    /// to begin in order.
+    fn may_poll(&self, index: usize, bytes_max: usize) -> bool {
+        index == 0 || index >= self.started || self.queued_bytes < bytes_max
+    }
+
+    fn poll_within(&mut self, index: usize, bytes_max: usize, context: &mut Context<'_>) -> bool {
+        if self.may_poll(index, bytes_max) {
+            return self.poll_slot(index, context);
+        }
+        match self.slots.get(index) {
+            Some(Slot::Ready(_)) => true,
+            Some(Slot::Later(_)) => {
+                self.held_back = true;
+                false
+            }
+            Some(Slot::Close(_)) | None => false,
+        }
+    }
+
+    /// Lets the futures get on and moves the finished ones at the head to the responses to write. From `bytes_max`
+    /// of queued responses on, no more are made.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>, bytes_max: usize) {
+        self.held_back = false;
+        while self.poll_within(self.ready, bytes_max, context) {
             self.ready += 1;
         }
         let count = self.slots.len();
         let behind = self.ready + 1;
         let near = (behind + POLLED_BEHIND_HEAD).min(count);
         for index in behind..near {
-            self.poll_slot(index, context);
+            self.poll_within(index, bytes_max, context);
         }
         for index in self.started.max(near)..count {
             self.poll_slot(index, context);
         }
         self.started = count;
+    }
+
+    /// Whether the last pass left futures unpolled because of its limit. Once bytes have been sent, the next pass
+    /// must not wait for a wake-up.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.held_back
     }
 
     /// Puts the bytes to write next into `out`. Returns how many entries were set.
@@ -231,7 +273,7 @@ mod tests {
             let mut out = Vec::new();
             let mut next = finish as usize;
             for limit in limits.iter().cycle() {
-                pipeline.poll(&mut context);
+                pipeline.poll(&mut context, usize::MAX);
                 if !pipeline.has_ready() && !pipeline.has_unfinished() {
                     break;
                 }
@@ -250,6 +292,78 @@ mod tests {
     }
 
     #[test]
+    fn no_more_responses_are_made_than_may_be_queued() {
+        const COUNT: usize = 40;
+        let size = response(0, 60).size_bytes();
+        let gate: Gate = Rc::new(RefCell::new(vec![false; COUNT]));
+        let mut pipeline = Pipeline::new();
+        for id in 0..COUNT {
+            pipeline.push(later(&gate, id, 60));
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        pipeline.poll(&mut context, 3 * size);
+        assert!(!pipeline.is_held_back());
+        gate.borrow_mut().fill(true);
+        let mut out = Vec::new();
+        while pipeline.in_flight() > 0 {
+            pipeline.poll(&mut context, 3 * size);
+            assert!(pipeline.queued_bytes() <= 3 * size);
+            assert!(pipeline.has_ready());
+            assert_eq!(pipeline.is_held_back(), pipeline.in_flight() > 3);
+            write(&mut pipeline, usize::MAX, &mut out);
+        }
+        let expected: Vec<u8> = (0..COUNT)
+            .flat_map(|id| response(id as i32, 60).to_vec())
+            .collect();
+        assert_eq!(out, expected);
+        assert_eq!(pipeline.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn the_head_is_made_whatever_is_queued_behind_it() {
+        let size = response(0, 60).size_bytes();
+        let gate: Gate = Rc::new(RefCell::new(vec![false; 3]));
+        let mut pipeline = Pipeline::new();
+        for id in 0..3 {
+            pipeline.push(later(&gate, id, 60));
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        pipeline.poll(&mut context, size);
+        gate.borrow_mut()[1..].fill(true);
+        pipeline.poll(&mut context, size);
+        assert_eq!(pipeline.queued_bytes(), size);
+        assert!(pipeline.is_held_back() && !pipeline.has_ready());
+        gate.borrow_mut()[0] = true;
+        pipeline.poll(&mut context, size);
+        assert_eq!(pipeline.queued_bytes(), 2 * size);
+        let mut out = Vec::new();
+        write(&mut pipeline, usize::MAX, &mut out);
+        pipeline.poll(&mut context, size);
+        write(&mut pipeline, usize::MAX, &mut out);
+        assert_eq!(out.len(), 3 * size);
+    }
+
+    #[test]
+    fn what_comes_is_polled_at_once_even_at_the_limit() {
+        let polled = Rc::new(RefCell::new(0));
+        let mut pipeline: Pipeline<Vec<u8>> = Pipeline::new();
+        pipeline.push(Pending::Ready(response(0, 60)));
+        for _ in 0..10 {
+            let polled = Rc::clone(&polled);
+            pipeline.push(Pending::Later(Box::pin(poll_fn(move |_| {
+                *polled.borrow_mut() += 1;
+                Poll::Pending
+            }))));
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        pipeline.start(&mut context);
+        assert_eq!(*polled.borrow(), 10);
+        pipeline.poll(&mut context, 1);
+        assert_eq!(*polled.borrow(), 10);
+        assert!(pipeline.is_held_back());
+    }
+
+    #[test]
     fn a_close_waits_for_the_responses_before_it() {
         let gate: Gate = Rc::new(RefCell::new(vec![false]));
         let mut pipeline = Pipeline::new();
@@ -257,10 +371,10 @@ mod tests {
         pipeline.push(Pending::Close(CloseReason::Service("enough".into())));
         assert!(pipeline.is_closing());
         let mut context = Context::from_waker(Waker::noop());
-        pipeline.poll(&mut context);
+        pipeline.poll(&mut context, usize::MAX);
         assert!(pipeline.take_close().is_none());
         gate.borrow_mut()[0] = true;
-        pipeline.poll(&mut context);
+        pipeline.poll(&mut context, usize::MAX);
         let mut out = Vec::new();
         write(&mut pipeline, usize::MAX, &mut out);
         assert_eq!(out, response(0, 3).to_vec());
@@ -282,9 +396,9 @@ mod tests {
             }))));
         }
         let mut context = Context::from_waker(Waker::noop());
-        pipeline.poll(&mut context);
+        pipeline.poll(&mut context, usize::MAX);
         assert!(polled.borrow().iter().all(|count| *count == 1));
-        pipeline.poll(&mut context);
+        pipeline.poll(&mut context, usize::MAX);
         // Only the head and those close behind it are looked at again.
         assert_eq!(
             polled.borrow().iter().filter(|count| **count == 2).count(),

@@ -84,3 +84,55 @@ fn responses_flow_while_a_frame_waits_for_admission() {
         assert_eq!(read_response(&mut stream).await.unwrap().0, 1);
     });
 }
+
+#[test]
+fn responses_that_nobody_reads_are_not_made() {
+    const COUNT: i32 = 128;
+    const BODY: usize = 1 << 20;
+    run(|| async {
+        for at_once in [true, false] {
+            let made = Rc::new(Cell::new(0));
+            let taken = Rc::new(Cell::new(0));
+            let answer = Gate::default();
+            let (count, calls, gate) = (Rc::clone(&made), Rc::clone(&taken), answer.clone());
+            let service = TestService::new(move |_, frame| {
+                let id = correlation_id(frame);
+                calls.set(calls.get() + 1);
+                let (count, gate) = (Rc::clone(&count), gate.clone());
+                Pending::Later(Box::pin(async move {
+                    gate.passed().await;
+                    count.set(count.get() + 1);
+                    Ok(response(id, vec![id as u8; BODY]))
+                }))
+            });
+            let limits = ConnectionLimits {
+                response_bytes_queued_max: 2 * BODY,
+                ..ConnectionLimits::default()
+            };
+            let server = serve(&service, limits);
+            let mut stream = server.connect().await;
+            if at_once {
+                answer.open();
+            }
+            let requests: Vec<u8> = (0..COUNT).flat_map(|id| frame(id, b"")).collect();
+            write(&mut stream, &requests).await;
+            while taken.get() < if at_once { 1 } else { COUNT } {
+                glommio::timer::sleep(std::time::Duration::from_micros(100)).await;
+            }
+            answer.open();
+            while made.get() < 2 {
+                glommio::timer::sleep(std::time::Duration::from_micros(100)).await;
+            }
+            for _ in 0..100 {
+                glommio::executor().yield_task_queue_now().await;
+            }
+            // The sockets hold a few more.
+            assert!(made.get() < COUNT / 2, "{} made", made.get());
+            for id in 0..COUNT {
+                let (got, body) = read_response(&mut stream).await.unwrap();
+                assert_eq!((got, body.len()), (id, BODY));
+                assert!(body.iter().all(|byte| *byte == id as u8));
+            }
+        }
+    });
+}
