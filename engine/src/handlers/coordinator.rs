@@ -64,8 +64,9 @@ fn find<'a>(
     key: &[u8],
 ) -> Result<&'a AdvertisedNode, (ErrorCode, &'static str)> {
     if key_type != GROUP {
+        // What makes transactional producers give up at once instead of asking again.
         return Err((
-            ErrorCode::InvalidRequest,
+            ErrorCode::TransactionalIdAuthorizationFailed,
             "only group coordinators are served yet",
         ));
     }

@@ -6,7 +6,7 @@ use corelane_net::api::RequestHeader;
 use corelane_net::error_code::ErrorCode;
 use corelane_net::server::CloseReason;
 use corelane_net::wire::WireError;
-use corelane_storage::{AppendError, ReadError};
+use corelane_storage::{AppendError, FenceReason, LogFenced, ReadError};
 
 use crate::server::controller::ControllerError;
 
@@ -82,6 +82,15 @@ pub(super) fn check_leader_epoch(
     }
 }
 
+/// The code for a log that takes no more writes.
+pub(super) fn of_fence(fenced: &LogFenced) -> ErrorCode {
+    match fenced.reason {
+        FenceReason::Deleted => ErrorCode::UnknownTopicOrPartition,
+        FenceReason::Closed => ErrorCode::NotLeaderOrFollower,
+        FenceReason::Io { .. } => storage(),
+    }
+}
+
 /// The code for an append that was refused.
 pub(super) fn of_append(error: &AppendError) -> ErrorCode {
     match error {
@@ -91,6 +100,7 @@ pub(super) fn of_append(error: &AppendError) -> ErrorCode {
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         // Being truncated or deleted: the client looks the leader up again and retries.
         AppendError::Busy { .. } => ErrorCode::NotLeaderOrFollower,
-        AppendError::NoSpace { .. } | AppendError::Fenced(_) => storage(),
+        AppendError::NoSpace { .. } => storage(),
+        AppendError::Fenced(fenced) => of_fence(fenced),
     }
 }

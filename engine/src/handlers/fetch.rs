@@ -8,13 +8,13 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::errors;
 use super::remote::local;
 use crate::lane::deadline::Deadline;
-use crate::lane::{Lane, Route};
+use crate::lane::{Lane, LaneDisk, Route};
 use crate::partition::Partition;
 use bytes::Bytes;
 use corelane_format::ids::{Offset, TopicId};
@@ -27,7 +27,7 @@ use corelane_net::fetch::{
 use corelane_net::response::Response;
 use corelane_net::server::{CloseReason, Pending};
 use corelane_net::topic::TopicRef;
-use corelane_storage::LogSlice;
+use corelane_storage::{FenceReason, LogSlice, ProgressWaiter};
 
 /// Longest wait that a request may ask for.
 const WAIT_MAX: Duration = Duration::from_hours(1);
@@ -106,6 +106,8 @@ struct Found<S> {
     log_start_offset: Offset,
     slices: Vec<S>,
     size_bytes: usize,
+    /// The log takes no more writes; known, so that only the change to it ends a wait.
+    fenced: bool,
 }
 
 impl<S> Found<S> {
@@ -118,7 +120,61 @@ impl<S> Found<S> {
             log_start_offset: none,
             slices: Vec::new(),
             size_bytes: 0,
+            fenced: false,
         }
+    }
+
+    fn map<T>(self, slices: impl FnOnce(Vec<S>) -> Vec<T>) -> Found<T> {
+        Found {
+            error: self.error,
+            high_watermark: self.high_watermark,
+            last_stable_offset: self.last_stable_offset,
+            log_start_offset: self.log_start_offset,
+            slices: slices(self.slices),
+            size_bytes: self.size_bytes,
+            fenced: self.fenced,
+        }
+    }
+}
+
+/// What a pass knew of a partition, to tell when there is more.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    high_watermark: Offset,
+    fenced: bool,
+}
+
+impl Seen {
+    fn of<S>(found: &Found<S>) -> Self {
+        Self {
+            high_watermark: found.high_watermark,
+            fenced: found.fenced,
+        }
+    }
+}
+
+/// A wait for a partition of this lane to change; leaves nothing behind when dropped.
+struct Watch {
+    partition: Rc<Partition>,
+    seen: Seen,
+    waiter: ProgressWaiter<LaneDisk>,
+}
+
+impl Watch {
+    fn new(partition: &Rc<Partition>, seen: Seen) -> Self {
+        Self {
+            partition: Rc::clone(partition),
+            seen,
+            waiter: partition.log.progress_waiter(),
+        }
+    }
+
+    /// Whether there is more than was seen; if not, the task is woken when there is.
+    fn poll_changed(&mut self, context: &Context<'_>) -> bool {
+        self.waiter.register(context.waker());
+        // After registering, so that no change is missed between the two.
+        self.partition.high_watermark() > self.seen.high_watermark
+            || self.partition.log.fenced().is_some() != self.seen.fenced
     }
 }
 
@@ -164,6 +220,7 @@ impl Fetch {
                     };
                     match routes.partition(asked.index) {
                         Some(Route::Local(partition)) => Target::Here(Rc::clone(partition)),
+                        Some(Route::Unavailable) => Target::Nowhere(errors::storage()),
                         Some(Route::Remote { lane }) => Target::Elsewhere {
                             lane: *lane,
                             topic: routes.id,
@@ -213,17 +270,9 @@ impl Fetch {
         let mut all = Vec::with_capacity(self.targets.len());
         for (target, asked) in self.targets.iter().zip(self.asked()) {
             let found = match target {
-                Target::Here(partition) => {
-                    let found = read(partition, *asked, self.isolation, budget).await;
-                    Found {
-                        slices: found.slices.into_iter().map(FetchSlice::Stored).collect(),
-                        error: found.error,
-                        high_watermark: found.high_watermark,
-                        last_stable_offset: found.last_stable_offset,
-                        log_start_offset: found.log_start_offset,
-                        size_bytes: found.size_bytes,
-                    }
-                }
+                Target::Here(partition) => read(partition, *asked, self.isolation, budget)
+                    .await
+                    .map(|slices| slices.into_iter().map(FetchSlice::Stored).collect()),
                 Target::Elsewhere { lane, topic } => {
                     self.read_elsewhere(*lane, *topic, *asked, budget).await
                 }
@@ -253,33 +302,19 @@ impl Fetch {
                 let Some(partition) = local(&lane, topic, asked.index) else {
                     return Found::failed(ErrorCode::NotLeaderOrFollower);
                 };
-                let found = read(&partition, asked, isolation, budget).await;
-                Found {
-                    slices: found
-                        .slices
-                        .iter()
-                        .map(|slice| Bytes::copy_from_slice(slice.as_ref()))
-                        .collect(),
-                    error: found.error,
-                    high_watermark: found.high_watermark,
-                    last_stable_offset: found.last_stable_offset,
-                    log_start_offset: found.log_start_offset,
-                    size_bytes: found.size_bytes,
-                }
+                read(&partition, asked, isolation, budget)
+                    .await
+                    .map(|slices| {
+                        slices
+                            .iter()
+                            .map(|slice| Bytes::copy_from_slice(slice.as_ref()))
+                            .collect()
+                    })
             });
         match answer.await {
-            Ok(found) => Found {
-                slices: found
-                    .slices
-                    .into_iter()
-                    .map(FetchSlice::Forwarded)
-                    .collect(),
-                error: found.error,
-                high_watermark: found.high_watermark,
-                last_stable_offset: found.last_stable_offset,
-                log_start_offset: found.log_start_offset,
-                size_bytes: found.size_bytes,
-            },
+            Ok(found) => {
+                found.map(|slices| slices.into_iter().map(FetchSlice::Forwarded).collect())
+            }
             Err(_) => Found::failed(ErrorCode::BrokerNotAvailable),
         }
     }
@@ -289,22 +324,21 @@ impl Fetch {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let mut deadline = Deadline::after(left);
         let mut elsewhere: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
-        let mut here: Vec<(&Partition, Offset)> = Vec::new();
+        let mut here: Vec<Watch> = Vec::new();
         for ((target, asked), seen) in self.targets.iter().zip(self.asked()).zip(found) {
+            let seen = Seen::of(seen);
             match target {
-                Target::Here(partition) => here.push((partition, seen.high_watermark)),
+                Target::Here(partition) => here.push(Watch::new(partition, seen)),
                 Target::Elsewhere { lane, topic } => elsewhere.push(Box::pin(
-                    self.advance_elsewhere(*lane, *topic, *asked, seen.high_watermark, left),
+                    self.advance_elsewhere(*lane, *topic, *asked, seen, left),
                 )),
                 Target::Nowhere(_) => {}
             }
         }
         poll_fn(|context| {
             let mut advanced = deadline.poll_over(context);
-            for (partition, seen) in &here {
-                partition.log.register_progress_waker(context.waker());
-                // After registering, so that no advance is missed between the two.
-                advanced |= partition.high_watermark() > *seen || partition.log.fenced().is_some();
+            for watch in &mut here {
+                advanced |= watch.poll_changed(context);
             }
             for one in &mut elsewhere {
                 advanced |= one.as_mut().poll(context).is_ready();
@@ -318,14 +352,16 @@ impl Fetch {
         .await;
     }
 
+    /// Watches a partition of another lane. The watch over there ends with this future.
     fn advance_elsewhere(
         &self,
         owner: usize,
         topic: TopicId,
         asked: FetchPartition,
-        seen: Offset,
+        seen: Seen,
         left: Duration,
     ) -> impl Future<Output = ()> + use<> {
+        let (alive, gone) = flume::bounded::<()>(0);
         let answer = self
             .lane
             .mesh
@@ -333,21 +369,21 @@ impl Fetch {
                 let Some(partition) = local(&lane, topic, asked.index) else {
                     return;
                 };
+                let mut watch = Watch::new(&partition, seen);
                 let mut deadline = Deadline::after(left);
+                let mut abandoned = gone.into_recv_async();
                 poll_fn(|context| {
-                    partition.log.register_progress_waker(context.waker());
-                    let over = deadline.poll_over(context);
-                    if over || partition.high_watermark() > seen || partition.log.fenced().is_some()
-                    {
-                        return Poll::Ready(());
-                    }
-                    Poll::Pending
+                    let over = deadline.poll_over(context)
+                        | watch.poll_changed(context)
+                        | Pin::new(&mut abandoned).poll(context).is_ready();
+                    if over { Poll::Ready(()) } else { Poll::Pending }
                 })
                 .await;
             });
         async move {
             // A lane that ended is found out by the next pass.
             let _ = answer.await;
+            drop(alive);
         }
     }
 
@@ -402,6 +438,13 @@ async fn read(
         IsolationLevel::ReadUncommitted => high_watermark,
         IsolationLevel::ReadCommitted => last_stable_offset,
     };
+    let fenced = partition.log.fenced();
+    match fenced.as_ref().map(|fence| &fence.reason) {
+        Some(FenceReason::Deleted) => return Found::failed(ErrorCode::UnknownTopicOrPartition),
+        Some(FenceReason::Closed) => return Found::failed(ErrorCode::NotLeaderOrFollower),
+        // What was flushed is still served.
+        Some(FenceReason::Io { .. }) | None => {}
+    }
     let mut found = Found {
         error: ErrorCode::None,
         high_watermark,
@@ -409,6 +452,7 @@ async fn read(
         log_start_offset,
         slices: Vec::new(),
         size_bytes: 0,
+        fenced: fenced.is_some(),
     };
     let from = asked.fetch_offset;
     if from < log_start_offset || from > partition.log.log_end_offset() {

@@ -24,7 +24,13 @@ use crate::lane::{Lane, Route, TopicRoutes};
 use crate::partition::{Log, Partition};
 
 /// Acks that Kafka knows: none, the leader, all in-sync replicas.
-const ACKS: std::ops::RangeInclusive<i16> = -1..=1;
+const ACKS: std::ops::RangeInclusive<i16> = ACKS_ALL..=1;
+/// All in-sync replicas.
+const ACKS_ALL: i16 = -1;
+/// Replicas of every partition: this server.
+const REPLICAS: i32 = 1;
+/// Smallest records that a byte of a compressed batch can expand to: the decompression cap of 4096 over 7 bytes.
+const RECORDS_PER_BYTE_MAX: usize = 4096 / 7;
 
 /// A batch that is in its partition's tail but perhaps not durable yet.
 #[derive(Clone)]
@@ -72,6 +78,7 @@ pub(super) fn handle(
                     routes.as_deref(),
                     partition.index,
                     partition.records,
+                    request.acks,
                     now,
                 ),
             };
@@ -109,8 +116,8 @@ pub(super) fn handle(
         for one in waiting {
             match one {
                 Waiting::Here(slot, appended) => {
-                    if appended.log.wait_readable(appended.end).await.is_err() {
-                        writer.set(slot, PartitionOutcome::failed(errors::storage()));
+                    if let Err(fenced) = appended.log.wait_readable(appended.end).await {
+                        writer.set(slot, PartitionOutcome::failed(errors::of_fence(&fenced)));
                     }
                 }
                 Waiting::Elsewhere(slot, answer) => {
@@ -155,6 +162,7 @@ fn append(
     routes: Option<&TopicRoutes>,
     index: PartitionIndex,
     records: Option<&[u8]>,
+    acks: i16,
     now: TimestampMs,
 ) -> Result<Started, ErrorCode> {
     let unknown = match topic.topic {
@@ -169,9 +177,10 @@ fn append(
         .filter(|records| !records.is_empty())
         .ok_or(ErrorCode::InvalidRecord)?;
     match route {
-        Route::Local(partition) => append_here(partition, records, now).map(Started::Here),
+        Route::Local(partition) => append_here(partition, records, acks, now).map(Started::Here),
+        Route::Unavailable => Err(errors::storage()),
         Route::Remote { lane: owner } => Ok(Started::Elsewhere(append_elsewhere(
-            lane, *owner, routes.id, index, records,
+            lane, *owner, routes.id, index, records, acks,
         ))),
     }
 }
@@ -180,11 +189,17 @@ fn append(
 fn append_here(
     partition: &Partition,
     records: &[u8],
+    acks: i16,
     now: TimestampMs,
 ) -> Result<Appended, ErrorCode> {
+    if acks == ACKS_ALL && partition.limits.get().insync_replicas_min > REPLICAS {
+        return Err(ErrorCode::NotEnoughReplicas);
+    }
     let limits = BatchLimits {
         size_bytes_max: partition.limits.get().message_size_bytes_max,
-        records_max: i32::MAX,
+        // A compressed batch may claim as many records as it could expand to, and no more: each takes an offset.
+        records_max: i32::try_from(records.len().saturating_mul(RECORDS_PER_BYTE_MAX))
+            .unwrap_or(i32::MAX),
     };
     let batch =
         validate_batch(records, &limits).map_err(|error| errors::of_batch(&error, records))?;
@@ -238,13 +253,14 @@ fn append_elsewhere(
     topic: TopicId,
     index: PartitionIndex,
     records: &[u8],
+    acks: i16,
 ) -> PartitionAnswer<PartitionOutcome> {
     let forwarded = lane.forward(records.len());
     let records = records.to_vec();
     let answer = lane.mesh.call(owner, move |lane: Rc<Lane>| {
         // Appended here and now, not in the future: work is started in the order of arrival.
         let appended = match local(&lane, topic, index) {
-            Some(partition) => append_here(&partition, &records, lane.clock.now()),
+            Some(partition) => append_here(&partition, &records, acks, lane.clock.now()),
             None => Err(ErrorCode::NotLeaderOrFollower),
         };
         async move {
@@ -253,7 +269,7 @@ fn append_elsewhere(
                 .log
                 .wait_readable(appended.end)
                 .await
-                .map_err(|_| errors::storage())?;
+                .map_err(|fenced| errors::of_fence(&fenced))?;
             Ok(appended.outcome)
         }
     });

@@ -13,7 +13,7 @@ use crate::partition::Partition;
 /// The answer of one partition, to be awaited.
 pub(super) type PartitionAnswer<T> = Pin<Box<dyn Future<Output = Result<T, ErrorCode>>>>;
 
-/// Starts `work` on the partition: forwarded work is under way when this returns, local work runs when awaited.
+/// Starts `work` on the partition: it is under way when this returns, and goes on whatever becomes of the answer.
 ///
 /// The answer is `UNKNOWN_TOPIC_OR_PARTITION` for a partition that does not exist, `NOT_LEADER_OR_FOLLOWER` if it left
 /// its lane meanwhile, `BROKER_NOT_AVAILABLE` if that lane has ended.
@@ -32,7 +32,12 @@ where
         return Box::pin(ready(Err(ErrorCode::UnknownTopicOrPartition)));
     };
     match route {
-        Route::Local(partition) => Box::pin(work(Rc::clone(partition))),
+        Route::Local(partition) => {
+            // A task of its own: work that holds a partition's lock must go on when its connection does not.
+            let answer = glommio::spawn_local(work(Rc::clone(partition))).detach();
+            Box::pin(async move { answer.await.unwrap_or(Err(ErrorCode::BrokerNotAvailable)) })
+        }
+        Route::Unavailable => Box::pin(ready(Err(ErrorCode::KafkaStorageError))),
         Route::Remote { lane: owner } => {
             let id = topic.id;
             let answer = lane.mesh.call(*owner, move |lane: Rc<Lane>| {
@@ -53,6 +58,6 @@ where
 pub(super) fn local(lane: &Lane, topic: TopicId, index: PartitionIndex) -> Option<Rc<Partition>> {
     match lane.topic_by_id(topic)?.partition(index)? {
         Route::Local(partition) => Some(Rc::clone(partition)),
-        Route::Remote { .. } => None,
+        Route::Remote { .. } | Route::Unavailable => None,
     }
 }

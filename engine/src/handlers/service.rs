@@ -45,9 +45,13 @@ impl Service for KafkaService {
         }
     }
 
-    fn admit(&self, size_bytes: usize) -> impl Future<Output = ()> {
+    fn admit(&self, api_key: i16, size_bytes: usize) -> impl Future<Output = ()> {
         let lane = Rc::clone(&self.lane);
         async move {
+            // Only what adds to the unflushed data waits for it; reading and deleting go on when the disk is full.
+            if api_key != api::PRODUCE {
+                return;
+            }
             lane.logs.admit(size_bytes).await;
             while lane.forwarded_bytes() > FORWARDED_BYTES_MAX {
                 lane.turns.next().await;

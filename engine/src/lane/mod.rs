@@ -208,13 +208,22 @@ impl Lane {
                 continue;
             }
             let directory = self.log_directory(&name, index, meta.log_id);
-            let (log, report) = self
+            let opened = self
                 .logs
                 .open_log(&directory, meta.log_id, log_config.clone())
-                .await
-                .map_err(|error| {
-                    anyhow::anyhow!("cannot open partition {name}-{index}: {error}")
-                })?;
+                .await;
+            let (log, report) = match opened {
+                Ok(opened) => opened,
+                Err(error) => {
+                    tracing::error!(
+                        "partition {name}-{index} is not served: {error}; all others are. \
+                         Mend or move away {}, then restart",
+                        directory.display()
+                    );
+                    owners.push(Route::Unavailable);
+                    continue;
+                }
+            };
             note_recovery(&format!("partition {name}-{index}"), &report);
             let index = PartitionIndex::new(i32::try_from(index).unwrap_or(i32::MAX));
             owners.push(Route::Local(Rc::new(Partition::new(
@@ -236,17 +245,18 @@ impl Lane {
     async fn forget_topic(self: &Rc<Self>, known: Option<Rc<TopicRoutes>>) -> anyhow::Result<()> {
         let Some(known) = known else { return Ok(()) };
         self.routes.borrow_mut().remove(known.id);
+        let mut outcome = Ok(());
         for route in &known.partitions {
-            if let Route::Local(partition) = route {
-                self.logs
-                    .delete_log(&partition.log)
-                    .await
-                    .map_err(|error| {
-                        anyhow::anyhow!("cannot delete a partition of {}: {error}", known.name)
-                    })?;
+            if let Route::Local(partition) = route
+                && let Err(error) = self.logs.delete_log(&partition.log).await
+            {
+                outcome = Err(anyhow::anyhow!(
+                    "cannot delete a partition of {}: {error}",
+                    known.name
+                ));
             }
         }
-        Ok(())
+        outcome
     }
 
     fn log_directory(&self, topic: &str, index: usize, log_id: LogId) -> PathBuf {

@@ -15,6 +15,8 @@ use crate::partition::Partition;
 pub enum Route {
     /// This lane owns it.
     Local(Rc<Partition>),
+    /// This lane owns it, but its log could not be opened; the log of the server tells why.
+    Unavailable,
     /// Another lane owns it.
     Remote {
         /// Index of the owning lane.
@@ -81,7 +83,7 @@ impl RouteTable {
             .flat_map(|routes| &routes.partitions)
             .filter_map(|route| match route {
                 Route::Local(partition) => Some(Rc::clone(partition)),
-                Route::Remote { .. } => None,
+                Route::Remote { .. } | Route::Unavailable => None,
             })
     }
 }

@@ -39,10 +39,12 @@ fn two_lanes_play_ping_pong_without_a_lost_wake_up() {
     let (mesh, receivers) = mesh::channels::<Player>(2);
     let (done, is_done) = flume::bounded(1);
     let mut lanes = Vec::new();
-    for (lane, receiver) in receivers.into_iter().enumerate() {
+    let (watchdog, heartbeats) = Watchdog::start(2).unwrap();
+    for ((lane, receiver), heartbeat) in receivers.into_iter().enumerate().zip(heartbeats) {
         let mesh: Mesh<Player> = mesh.clone();
         let done = done.clone();
         let root = move || async move {
+            heartbeat.beat();
             let player = Rc::new(Player {
                 played: Cell::new(0),
             });
@@ -64,7 +66,6 @@ fn two_lanes_play_ping_pong_without_a_lost_wake_up() {
         };
         lanes.push(spawn_lane(&config(lane), root).unwrap());
     }
-    let watchdog = Watchdog::start(&mesh).unwrap();
     let played = is_done
         .recv_timeout(HANG)
         .expect("a lane sleeps with work to do");

@@ -10,12 +10,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::mesh::{LaneMessage, Mesh};
-
 /// How long a lost wake-up can last.
 pub const PERIOD: Duration = Duration::from_millis(10);
 /// Heartbeat tasks of a lane, woken in turn.
 const HEARTBEATS: usize = 8;
+
+/// One lane's heartbeat.
+#[derive(Debug)]
+pub struct Heartbeat {
+    tasks: Vec<flume::Receiver<()>>,
+}
+
+impl Heartbeat {
+    /// Starts the heartbeat's tasks on the calling lane; the first thing that a lane does. They end with the watchdog.
+    pub fn beat(self) {
+        for task in self.tasks {
+            glommio::spawn_local(async move { while task.recv_async().await.is_ok() {} }).detach();
+        }
+    }
+}
 
 /// Runs until dropped.
 #[derive(Debug)]
@@ -25,33 +38,17 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts the heartbeat tasks on every lane and the thread that wakes them.
+    /// Starts the thread that wakes `lanes` lanes, and gives each lane its heartbeat, by lane index.
     ///
     /// # Errors
     /// The thread could not be started.
-    pub fn start<L: 'static>(mesh: &Mesh<L>) -> std::io::Result<Self> {
-        let lanes: Vec<Vec<flume::Sender<()>>> = mesh
-            .senders()
-            .iter()
-            .map(|lane| {
-                let (beats, tasks): (Vec<_>, Vec<_>) =
-                    (0..HEARTBEATS).map(|_| flume::bounded::<()>(1)).unzip();
-                let start = LaneMessage::Work(Box::new(move |_| {
-                    Box::pin(async move {
-                        for task in tasks {
-                            // Ends when the watchdog does.
-                            glommio::spawn_local(async move {
-                                while task.recv_async().await.is_ok() {}
-                            })
-                            .detach();
-                        }
-                    })
-                }));
-                // A lane that has ended needs no heartbeat.
-                let _ = lane.send(start);
-                beats
+    pub fn start(lanes: usize) -> std::io::Result<(Self, Vec<Heartbeat>)> {
+        let (lanes, heartbeats): (Vec<Vec<flume::Sender<()>>>, Vec<Heartbeat>) = (0..lanes)
+            .map(|_| {
+                let (beats, tasks) = (0..HEARTBEATS).map(|_| flume::bounded::<()>(1)).unzip();
+                (beats, Heartbeat { tasks })
             })
-            .collect();
+            .unzip();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
@@ -68,10 +65,11 @@ impl Watchdog {
                     }
                 }
             })?;
-        Ok(Self {
+        let watchdog = Self {
             stop,
             thread: Some(thread),
-        })
+        };
+        Ok((watchdog, heartbeats))
     }
 }
 

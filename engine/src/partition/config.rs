@@ -30,6 +30,7 @@ impl From<&TopicConfig> for PartitionLimits {
     fn from(topic: &TopicConfig) -> Self {
         Self {
             message_size_bytes_max: topic.message_size_bytes_max,
+            insync_replicas_min: topic.insync_replicas_min,
             timestamp_type: topic.timestamp_type,
             timestamp_before_max_ms: topic.timestamp_before_ms_max,
             timestamp_after_max_ms: topic.timestamp_after_ms_max,

@@ -9,6 +9,8 @@ use corelane_net::error_code::ErrorCode;
 pub struct PartitionLimits {
     /// `max.message.bytes`: the largest batch, in bytes.
     pub message_size_bytes_max: usize,
+    /// `min.insync.replicas`: this server is the only replica there is.
+    pub insync_replicas_min: i32,
     /// `message.timestamp.type`.
     pub timestamp_type: TimestampType,
     /// `message.timestamp.before.max.ms`: how far a record's timestamp may lie in the past.

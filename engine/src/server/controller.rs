@@ -126,7 +126,8 @@ impl Controller {
     /// Decides on the current image, makes the decision durable and has every lane apply it.
     ///
     /// On return all records are durable and every lane serves by them. A decision without records costs no write.
-    /// Cancelling it may leave the decision taken or not.
+    /// Must not be cancelled: a decision that is durable but not applied everywhere would be contradicted by the next one.
+    /// [`Lane::decide`] sees to it.
     ///
     /// # Errors
     /// See [`ControllerError`]. After an error of the log the change may or may not be found after a restart.
@@ -240,13 +241,13 @@ fn replay(bytes: &[u8], image: &mut MetadataImage) -> Result<(), ControllerError
 
 impl Lane {
     /// Has the controller decide, wherever it is; see [`Controller::decide`].
+    ///
+    /// The decision runs as a task of the controller's lane: once this is polled it is carried through to the last lane,
+    /// whatever becomes of the connection that asked for it, and no connection holds up the next decision.
     pub async fn decide<T: Send + 'static>(
         self: &Rc<Self>,
         decision: impl FnOnce(Known<'_>) -> (Vec<MetadataRecord>, T) + Send + 'static,
     ) -> Result<T, ControllerError> {
-        if let Some(controller) = self.controller() {
-            return controller.decide(self, decision).await;
-        }
         self.mesh
             .call(CONTROLLER_LANE, move |lane: Rc<Lane>| async move {
                 match lane.controller() {

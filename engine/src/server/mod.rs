@@ -4,6 +4,7 @@
 //! every lane accepts connections.
 
 pub mod cluster;
+pub mod connections;
 pub mod controller;
 pub mod data_directory;
 pub mod listener;
@@ -12,7 +13,7 @@ pub mod producer_ids;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use corelane_net::frame::FrameLimits;
@@ -30,6 +31,7 @@ use crate::lane::watchdog::Watchdog;
 use crate::lane::{Lane, housekeeping};
 use crate::metadata::{AdvertisedNode, MetadataRecord};
 use cluster::Cluster;
+use connections::{ConnectionCaps, Connections};
 use controller::{CONTROLLER_LANE, Controller};
 use data_directory::OpenDataDirectory;
 use listener::Listeners;
@@ -40,6 +42,9 @@ const RING_DEPTH: usize = 256;
 const BUSY_SPIN: Duration = Duration::from_hours(1);
 /// How long to wait before accepting again after the system ran out of descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// How often refused connections are logged at most.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A server that accepts connections.
 pub struct Server {
@@ -64,6 +69,7 @@ struct LaneStart {
     disk: DirectDisk,
     logs: LaneLogsConfig,
     limits: ConnectionLimits,
+    caps: ConnectionCaps,
     retention_check_interval: Duration,
     opened: flume::Sender<Result<(), String>>,
     image: flume::Receiver<crate::metadata::MetadataImage>,
@@ -123,12 +129,14 @@ impl Server {
         let (ended, all_ended) = flume::unbounded();
         let (images, image_receivers): (Vec<_>, Vec<_>) =
             (0..lanes).map(|_| flume::bounded(1)).unzip();
+        let (watchdog, heartbeats) = Watchdog::start(lanes).context("cannot start the watchdog")?;
         let mut threads = Vec::with_capacity(lanes);
-        for (((index, receiver), socket), image) in receivers
+        for ((((index, receiver), socket), image), heartbeat) in receivers
             .into_iter()
             .enumerate()
             .zip(listeners.into_sockets())
             .zip(image_receivers)
+            .zip(heartbeats)
         {
             let start = LaneStart {
                 index,
@@ -139,6 +147,10 @@ impl Server {
                 disk: disk(settings),
                 logs: lane_logs_config(settings),
                 limits: connection_limits(settings),
+                caps: ConnectionCaps {
+                    connections_max: settings.broker.connections_max(),
+                    per_address_max: settings.broker.connections_per_address_max(),
+                },
                 retention_check_interval: Duration::from_millis(
                     settings.broker.retention_check_interval_ms(),
                 ),
@@ -157,7 +169,11 @@ impl Server {
                 spin_before_park: (settings.poll == PollMode::Busy).then_some(BUSY_SPIN),
                 ring_depth: RING_DEPTH,
             };
-            let thread = spawn_lane(&runtime, move || run_lane(start)).with_context(|| {
+            let thread = spawn_lane(&runtime, move || async move {
+                heartbeat.beat();
+                run_lane(start).await;
+            })
+            .with_context(|| {
                 format!(
                     "cannot start lane {index} on core {}; `corelane doctor` tells what is missing",
                     settings.cores[index]
@@ -166,7 +182,6 @@ impl Server {
             threads.push(thread);
         }
         drop((opened, ended, images));
-        let watchdog = Watchdog::start(&mesh).context("cannot start the watchdog")?;
         let server = Self {
             cluster,
             mesh,
@@ -339,6 +354,7 @@ async fn open_controller(lane: &Rc<Lane>) -> anyhow::Result<crate::metadata::Met
             image.apply(record)?;
         }
     }
+    warn_of_orphans(&lane.cluster.data.logs(), &image);
     // What a crash left of deletions; nothing else is open yet. Leaving it costs space only.
     match lane.logs.purge_trash(&lane.cluster.data.logs()).await {
         Ok(0) => {}
@@ -349,19 +365,62 @@ async fn open_controller(lane: &Rc<Lane>) -> anyhow::Result<crate::metadata::Met
     Ok(image)
 }
 
+/// Names directories that no topic refers to: what a crash in the middle of a deletion leaves. Missing metadata never
+/// deletes data, so they stay until the operator removes them.
+fn warn_of_orphans(logs: &std::path::Path, image: &crate::metadata::MetadataImage) {
+    let known: std::collections::HashSet<u64> = image
+        .topics()
+        .flat_map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(|partition| partition.log_id.get())
+        })
+        .collect();
+    for entry in std::fs::read_dir(logs).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let log_id = name
+            .to_str()
+            .and_then(|name| name.rsplit_once('.'))
+            .and_then(|(_, id)| u64::from_str_radix(id, 16).ok());
+        if log_id.is_some_and(|id| !known.contains(&id)) {
+            tracing::warn!(
+                directory = %entry.path().display(),
+                "belongs to no topic and is kept; remove it by hand if its topic was deleted"
+            );
+        }
+    }
+}
+
 async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
     let listener = listener::attach(start.socket);
     let service = Rc::new(KafkaService::new(Rc::clone(&lane)));
     let limits = start.limits;
+    let connections = Connections::new(start.caps);
     let accepting = glommio::spawn_local(async move {
+        let mut refused_at = None;
         loop {
             match listener.accept().await {
                 Ok(stream) => {
+                    let Some(place) = stream
+                        .peer_addr()
+                        .ok()
+                        .and_then(|peer| connections.take(peer.ip()))
+                    else {
+                        // Said once a second at most: whoever floods must not fill the disk with it.
+                        if refused_at.is_none_or(|at: Instant| at.elapsed() > REFUSAL_LOG_INTERVAL)
+                        {
+                            refused_at = Some(Instant::now());
+                            tracing::warn!(
+                                "refused a connection: max.connections or max.connections.per.ip is reached"
+                            );
+                        }
+                        continue;
+                    };
                     let service = Rc::clone(&service);
                     glommio::spawn_local(async move {
-                        let peer = stream.peer_addr().ok();
-                        let reason = serve_connection(stream, service, limits).await;
-                        tracing::debug!(?peer, %reason, "connection closed");
+                        serve_connection(stream, service, limits).await;
+                        drop(place);
                     })
                     .detach();
                 }
@@ -377,8 +436,10 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
         Rc::clone(&lane),
         start.retention_check_interval,
     ));
+    let retrying = glommio::spawn_local(housekeeping::retry_space(Rc::clone(&lane)));
     mesh::receive(Rc::clone(&lane), start.receiver).await;
     accepting.cancel().await;
+    retrying.cancel().await;
     housekeeping.cancel().await;
     lane.logs
         .shutdown()

@@ -50,6 +50,15 @@ impl Lane {
         if let Some(id) = self.producer_ids().take() {
             return Ok(id);
         }
+        // As a task of its own: it holds the lane's refill, and the connection that asked may go away or wait in line.
+        self.mesh
+            .call(self.index, |lane: Rc<Self>| async move {
+                lane.refill_producer_ids().await
+            })
+            .await?
+    }
+
+    async fn refill_producer_ids(self: Rc<Self>) -> Result<ProducerId, ControllerError> {
         let _refill = self
             .producer_ids()
             .refill

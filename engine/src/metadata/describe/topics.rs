@@ -1,6 +1,6 @@
 //! `Metadata` (v0 to v13): the nodes, and topics with their partitions' leaders.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use corelane_format::ids::TopicId;
 use corelane_net::error_code::ErrorCode;
@@ -121,9 +121,13 @@ pub fn describe_topics(
 
 /// Puts the reasons into a response why topics could not be created.
 pub fn note_refusals(response: &mut MetadataResponse, refused: &[(String, ErrorCode)]) {
+    let refused: HashMap<&str, ErrorCode> = refused
+        .iter()
+        .map(|(name, code)| (name.as_str(), *code))
+        .collect();
     for topic in &mut response.topics {
         let name = topic.name.as_deref().unwrap_or_default();
-        if let Some((_, code)) = refused.iter().find(|(refused, _)| refused == name) {
+        if let Some(code) = refused.get(name) {
             topic.error_code = code.code();
         }
     }
