@@ -100,9 +100,10 @@ impl SegmentHeader {
         })
     }
 
-    /// What the `previous_checksum` of the segment's first block is: it ties the chain to this very segment.
+    /// What the `previous_checksum` of the segment's first block is: it ties the chain to this very segment. The header's
+    /// own checksum is left out: bytes that end in their CRC all have the same CRC.
     pub fn chain_seed(&self) -> u32 {
-        crc32c(&self.encode())
+        crc32c(&self.encode()[..ENCODED_BYTES - 4])
     }
 }
 
@@ -131,6 +132,16 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(SegmentHeader::decode(&bad).is_err(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn every_segment_begins_its_own_chain() {
+        let mut next = header();
+        next.generation += 1;
+        let mut other_log = header();
+        other_log.log_id = LogId::new(8);
+        assert_ne!(header().chain_seed(), next.chain_seed());
+        assert_ne!(header().chain_seed(), other_log.chain_seed());
     }
 
     #[test]
