@@ -54,6 +54,11 @@ impl TaskLock {
         self.held.set(true);
         TaskLockGuard(self)
     }
+
+    /// The lock, if nobody holds it.
+    pub(crate) fn try_lock(&self) -> Option<TaskLockGuard<'_>> {
+        (!self.held.replace(true)).then_some(TaskLockGuard(self))
+    }
 }
 
 impl Drop for TaskLockGuard<'_> {

@@ -404,6 +404,12 @@ impl<D: Disk> LaneLogs<D> {
         self.0.disk.delete_directory(path).await
     }
 
+    /// Makes commits that wait for room on the disk, or for a free descriptor, look again. Cheap: to be called now and
+    /// then, about once a second.
+    pub fn retry_space(&self) {
+        self.0.space.notify();
+    }
+
     /// The lane's counters.
     pub fn metrics(&self) -> LaneMetrics {
         LaneMetrics {

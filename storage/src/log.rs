@@ -13,7 +13,8 @@
 //!
 //! # Map
 //! [`append`] takes batches in, [`commit`] writes them, [`read`] gives them out, [`lookup`] finds timestamps, [`change`]
-//! deletes, truncates and closes, [`progress`] tells who waits, [`recover`] opens by what [`scan`] finds.
+//! deletes, truncates and closes, [`space`] waits for room on
+//! the disk, [`progress`] tells who waits, [`recover`] opens by what [`scan`] finds.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -46,6 +47,7 @@ pub(crate) mod progress;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod scan;
+pub(crate) mod space;
 
 /// A segment's file: absent until its first commit, opened when first needed.
 pub(crate) struct SegmentFile<D: Disk> {
@@ -132,8 +134,11 @@ pub(crate) struct LogState<D: Disk> {
     pub(crate) fenced: Option<FenceReason>,
     /// Appends are refused while the log is being changed.
     pub(crate) frozen: bool,
-    /// Waiting for space since, by the clock of the appends.
-    pub(crate) no_space: bool,
+    /// No commit waits for space any more: those that would fail.
+    pub(crate) closing: bool,
+    /// Commits that wait for space; appends are refused while there are any.
+    pub(crate) space_waiters: usize,
+    /// When an append last made them look again, by the clock of the appends.
     pub(crate) space_asked_at: TimestampMs,
 }
 

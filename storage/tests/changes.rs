@@ -442,3 +442,58 @@ fn a_failed_truncation_fences_the_log() {
         count(Some(at));
     }
 }
+
+#[test]
+fn retention_under_load_leaves_what_is_not_flushed() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let config = LogConfig {
+            retention_bytes: Some(1),
+            ..small_segments()
+        };
+        let (log, _) = open(&logs, config).await;
+        append_durably(&log, &Batch::new("first", 1)).await;
+        disk.hold_writes(true);
+        for index in 0..40 {
+            append(&log, &Batch::new(format!("b{index}"), 1).sized(3000));
+        }
+        futures_lite::future::yield_now().await;
+        let now = TimestampMs::new(0);
+        assert_eq!(log.apply_retention(now).await.expect("retention"), 0);
+        disk.hold_writes(false);
+        log.wait_readable(log.log_end_offset())
+            .await
+            .expect("not fenced");
+        assert!(log.apply_retention(now).await.expect("retention") > 0);
+        assert!(log.fenced().is_none());
+    });
+}
+
+#[test]
+fn the_last_segment_on_disk_outlives_one_that_is_not_created_yet() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let config = LogConfig {
+            retention_bytes: Some(1),
+            ..small_segments()
+        };
+        let (log, _) = open(&logs, config).await;
+        fill(&log, 1).await;
+        // A new segment in memory alone.
+        while log.segments() == 1 {
+            log.wait_readable(log.log_end_offset())
+                .await
+                .expect("durable");
+            append(&log, &Batch::new("b", 1).sized(3000));
+        }
+        let now = TimestampMs::new(0);
+        assert_eq!(log.apply_retention(now).await.expect("retention"), 0);
+        assert!(
+            disk.files()
+                .iter()
+                .any(|(path, _)| path.extension().is_some_and(|e| e == "log"))
+        );
+    });
+}

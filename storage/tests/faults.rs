@@ -58,6 +58,7 @@ fn no_failure_acknowledges_what_is_not_there() {
             Fault::Error(libc::EIO),
             Fault::Error(libc::ENOSPC),
             Fault::Error(libc::EROFS),
+            Fault::Error(libc::EMFILE),
             Fault::Short,
             Fault::Hang,
         ] {
@@ -174,5 +175,95 @@ fn without_space_appends_are_refused_and_it_goes_on_by_itself() {
             .expect("durable");
         append_durably(&log, &Batch::new("d", 1)).await;
         assert_eq!(names(&read_all(&log).await), ["a", "b", "d"]);
+    });
+}
+
+async fn settle() {
+    for _ in 0..20 {
+        futures_lite::future::yield_now().await;
+    }
+}
+
+#[test]
+fn closing_a_log_that_meets_a_full_disk_fails_and_ends() {
+    for stuck_before in [true, false] {
+        let disk = MemoryDisk::new();
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, _) = open(&logs, LogConfig::default()).await;
+            append_durably(&log, &Batch::new("a", 1)).await;
+            disk.fail_writes(Fault::Error(libc::ENOSPC));
+            append(&log, &Batch::new("b", 1).sized(400_000));
+            if stuck_before {
+                settle().await;
+            }
+            assert!(logs.shutdown().await.is_err());
+            assert_eq!(log.flushed_offset(), Offset::new(1));
+        });
+    }
+}
+
+#[test]
+fn closing_looks_for_space_once_more() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, _) = open(&logs, LogConfig::default()).await;
+        disk.fail_writes(Fault::Error(libc::ENOSPC));
+        append(&log, &Batch::new("a", 1));
+        settle().await;
+        disk.heal();
+        logs.shutdown().await.expect("clean");
+        assert_eq!(log.flushed_offset(), Offset::new(1));
+    });
+}
+
+#[test]
+fn a_passing_shortage_before_the_write_does_not_fence() {
+    for error in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSPC] {
+        let disk = MemoryDisk::new();
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, _) = open(&logs, LogConfig::default()).await;
+            disk.fail_at(disk.operations(), Fault::Error(error));
+            let waiting = append(&log, &Batch::new("a", 1));
+            settle().await;
+            assert!(append_bytes(&log, &Batch::new("b", 1).bytes(), 1000).is_err());
+            disk.heal();
+            logs.retry_space();
+            log.wait_readable(waiting.end_offset())
+                .await
+                .expect("durable");
+            append_durably(&log, &Batch::new("c", 1)).await;
+            assert_eq!(names(&read_all(&log).await), ["a", "c"]);
+        });
+    }
+}
+
+#[test]
+fn retention_waits_for_no_full_disk_and_still_makes_room() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let config = LogConfig {
+            retention_ms: Some(1000),
+            ..config()
+        };
+        let (log, _) = open(&logs, config).await;
+        for index in 0..BATCHES {
+            append_durably(&log, &Batch::new(format!("b{index}"), 1).sized(1200)).await;
+        }
+        let before = log.segments();
+        disk.fail_writes(Fault::Error(libc::ENOSPC));
+        append(&log, &Batch::new("waits", 1).sized(11_000));
+        settle().await;
+        let now = corelane_format::TimestampMs::new(1_000_000);
+        let deleted = log.apply_retention(now).await.expect("no wait");
+        assert_eq!(deleted, before - 1, "all but the last one on disk");
+        disk.heal();
+        logs.retry_space();
+        log.wait_readable(log.log_end_offset())
+            .await
+            .expect("durable");
     });
 }

@@ -132,7 +132,7 @@ impl<D: Disk> PartitionLog<D> {
                 limit: state.config.message_size_bytes_max,
             });
         }
-        if state.no_space {
+        if state.space_waiters > 0 {
             // Refusing early keeps what waits for space small; each second one refusal makes the log look again.
             let waited = now.get().saturating_sub(state.space_asked_at.get());
             if !(0..SPACE_RETRY_MS).contains(&waited) {

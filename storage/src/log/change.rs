@@ -74,9 +74,12 @@ impl<D: Disk> PartitionLog<D> {
     /// Deletes what the topic's retention lets go; returns how many segments went. When everything has expired, a new
     /// last segment is begun first, so that offsets go on.
     pub async fn apply_retention(&self, now: TimestampMs) -> Result<usize, ChangeError> {
-        let _guard = self.changing.lock().await;
+        // Another change may wait for the disk; retention comes again.
+        let Some(_guard) = self.changing.try_lock() else {
+            return Ok(0);
+        };
         self.check_not_fenced()?;
-        let (limits, all_too_old, end) = {
+        let (limits, all_too_old) = {
             let mut state = self.state.borrow_mut();
             state.producers.expire(now);
             let limits = RetentionLimits {
@@ -88,14 +91,13 @@ impl<D: Disk> PartitionLog<D> {
                 .iter()
                 .all(|segment| is_too_old(segment, now, &limits))
                 && !facts.is_empty();
-            (limits, all, state.offsets.log_end())
+            (limits, all)
         };
         if all_too_old {
-            self.wait_flushed(end).await?;
             let begun = {
                 let mut state = self.state.borrow_mut();
-                // An append that came meanwhile has made the segment young again.
-                let quiet = state.offsets.log_end() == end
+                // What is on its way is waited for by coming again: a full disk must not hold up everybody's retention.
+                let quiet = state.offsets.log_end() == state.offsets.flushed()
                     && state.open.is_none()
                     && state.in_flight.is_empty();
                 if quiet {
@@ -116,8 +118,7 @@ impl<D: Disk> PartitionLog<D> {
                 &limits,
             )
         };
-        self.delete_front(expired).await?;
-        Ok(expired)
+        self.delete_front(expired).await
     }
 
     async fn create_last_segment(&self) -> Result<(), ChangeError> {
@@ -140,21 +141,29 @@ impl<D: Disk> PartitionLog<D> {
         Ok(())
     }
 
-    async fn delete_front(&self, count: usize) -> Result<(), ChangeError> {
-        if count == 0 {
-            return Ok(());
-        }
+    /// Deletes at most `count` segments from the front: only what is flushed, and never the last one that is on disk,
+    /// since that tells the next start where the log goes on.
+    async fn delete_front(&self, count: usize) -> Result<usize, ChangeError> {
         let gone: Vec<Segment<D>> = {
             let mut state = self.state.borrow_mut();
-            let count = count.min(state.segments.len().saturating_sub(1));
+            let flushed = state.offsets.flushed();
+            let safe = state
+                .segments
+                .partition_point(|segment| segment.meta.end_offset <= flushed);
+            let last_on_disk = state
+                .segments
+                .iter()
+                .rposition(|segment| segment.file.exists.get());
+            let count = count.min(safe).min(last_on_disk.unwrap_or(0));
+            if count == 0 {
+                return Ok(0);
+            }
             let gone: Vec<_> = state.segments.drain(..count).collect();
             if let Some(first) = state
                 .segments
                 .first()
                 .map(|segment| segment.meta.base_offset())
             {
-                // Only what is flushed is ever deleted from the front.
-                let first = first.min(state.offsets.flushed());
                 state.offsets.advance_start(first);
             }
             gone
@@ -168,7 +177,7 @@ impl<D: Disk> PartitionLog<D> {
             .await
             .map_err(self.io("sync log directory"))?;
         self.lane.space.notify();
-        Ok(())
+        Ok(gone.len())
     }
 
     async fn delete_segment(&self, segment: &Segment<D>) -> Result<(), ChangeError> {
@@ -313,16 +322,16 @@ impl<D: Disk> PartitionLog<D> {
     /// Flushes everything, leaves the marker of a clean shutdown, and takes no more appends. Waiters of what is flushed
     /// are answered, others cannot be left.
     pub(crate) async fn close(&self) -> Result<(), ChangeError> {
+        // Commits that wait for space look once more and then give up; so does the change that may wait for them.
+        self.state.borrow_mut().closing = true;
+        self.lane.space.notify();
         let _guard = self.changing.lock().await;
         self.check_not_fenced()?;
-        let (end, stuck) = {
+        let end = {
             let mut state = self.state.borrow_mut();
             state.frozen = true;
-            (state.offsets.log_end(), state.no_space)
+            state.offsets.log_end()
         };
-        if stuck {
-            self.fail("close", io::Error::from_raw_os_error(libc::ENOSPC));
-        }
         self.mark_dirty();
         self.wait_flushed(end).await?;
         let result = self.leave_marker().await;

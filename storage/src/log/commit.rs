@@ -4,15 +4,16 @@
 //!   to `commits_in_flight_max`.
 //! - A commit into a new segment starts only when every earlier commit is durable.
 //! - The flushed offset advances over the gapless prefix of finished commits, and waiters are woken in order.
-//! - A failed or short write fences the log at once: nothing is retried. Running out of space while *reserving* is
-//!   different, since nothing was written: the commit waits for room and the log refuses appends meanwhile.
+//! - A failed or short write fences the log at once: nothing is retried. Running out of space or descriptors
+//!   before anything was written is different, since nothing was written: the commit waits for room and the log refuses appends meanwhile.
 
 use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 
-use corelane_format::{FilePosition, TimestampMs};
+use corelane_format::FilePosition;
 
+use super::space::is_shortage;
 use super::{InFlight, LogState, PartitionLog, SegmentFile};
 use crate::chunk::Chunk;
 use crate::disk::{
@@ -26,7 +27,7 @@ use crate::names::temporary_path;
 use crate::reserve::{reserve_ahead, reserve_target};
 use crate::segment_header::SegmentHeader;
 
-type StepResult<T> = Result<T, (&'static str, io::Error)>;
+pub(super) type StepResult<T> = Result<T, (&'static str, io::Error)>;
 
 fn step(operation: &'static str) -> impl FnOnce(io::Error) -> (&'static str, io::Error) {
     move |error| (operation, error)
@@ -205,18 +206,25 @@ impl<D: Disk> PartitionLog<D> {
     ) -> StepResult<Rc<D::File>> {
         if !segment_file.exists.get() {
             let _guard = segment_file.creating.lock().await;
+            let mut waiting = None;
             while !segment_file.exists.get() {
                 match self.create_segment(segment_file, header).await {
                     Ok(()) => {}
-                    Err((_, error)) if is_no_space(&error) => self.wait_for_space().await?,
+                    Err((_, error)) if is_shortage(&error) => {
+                        self.wait_for_space(&mut waiting).await?;
+                    }
                     Err(error) => return Err(error),
                 }
             }
         }
-        segment_file
-            .open(&self.lane.disk)
-            .await
-            .map_err(step("open segment"))
+        let mut waiting = None;
+        loop {
+            match segment_file.open(&self.lane.disk).await {
+                Ok(file) => return Ok(file),
+                Err(error) if is_shortage(&error) => self.wait_for_space(&mut waiting).await?,
+                Err(error) => return Err(("open segment", error)),
+            }
+        }
     }
 
     /// Saves the index of the segment before the one that has just been created: it is complete and durable.
@@ -232,6 +240,13 @@ impl<D: Disk> PartitionLog<D> {
         if let (Some(generation), Some(log)) = (sealed, self.weak().upgrade()) {
             self.lane.spawn(Box::pin(async move {
                 log.write_sidecar(generation).await;
+                // It is written no more, and readers open it again: descriptors are for the segments in use.
+                let file = {
+                    let mut state = log.state.borrow_mut();
+                    let segment = state.segment_of(generation);
+                    segment.map(|segment| segment.file.clone())
+                };
+                drop(file.and_then(|file| file.handle.borrow_mut().take()));
             }));
         }
     }
@@ -273,7 +288,6 @@ impl<D: Disk> PartitionLog<D> {
             .await
             .map_err(step("sync log directory"))?;
         segment_file.reserved_bytes.set(reserved);
-        self.state.borrow_mut().no_space = false;
         *segment_file.handle.borrow_mut() = Some(Rc::new(file));
         segment_file.exists.set(true);
         self.lane.count(|metrics| metrics.segments_created += 1);
@@ -287,6 +301,7 @@ impl<D: Disk> PartitionLog<D> {
         file: &D::File,
         end: u64,
     ) -> StepResult<()> {
+        let mut waiting = None;
         while end > segment_file.reserved_bytes.get() {
             let segment_size_bytes = self.state.borrow().config.segment_size_bytes;
             let target = reserve_target(end, segment_size_bytes);
@@ -295,31 +310,10 @@ impl<D: Disk> PartitionLog<D> {
                     segment_file
                         .reserved_bytes
                         .set(segment_file.reserved_bytes.get().max(target));
-                    self.state.borrow_mut().no_space = false;
                 }
-                Err(error) if is_no_space(&error) => self.wait_for_space().await?,
+                Err(error) if is_shortage(&error) => self.wait_for_space(&mut waiting).await?,
                 Err(error) => return Err(("reserve segment", error)),
             }
-        }
-        Ok(())
-    }
-
-    /// Waits until there may be room again; holds no place among the lane's writes meanwhile.
-    async fn wait_for_space(&self) -> StepResult<()> {
-        let room = self.lane.space.wait();
-        {
-            let mut state = self.state.borrow_mut();
-            if !state.no_space {
-                tracing::warn!(log_id = %self.log_id(), "no space left: appends are refused until there is room");
-                state.no_space = true;
-                state.space_asked_at = TimestampMs::new(i64::MIN / 2);
-            }
-        }
-        self.lane.write_finished();
-        room.await;
-        self.lane.write_started();
-        if self.state.borrow().fenced.is_some() {
-            return Err(("wait for space", io::Error::from_raw_os_error(libc::ENOSPC)));
         }
         Ok(())
     }
@@ -370,16 +364,24 @@ impl<D: Disk> PartitionLog<D> {
         }
     }
 
-    async fn reserve_in_background(self: Rc<Self>, segment_file: Rc<SegmentFile<D>>, target: u64) {
+    pub(super) async fn reserve_in_background(
+        self: Rc<Self>,
+        segment_file: Rc<SegmentFile<D>>,
+        target: u64,
+    ) {
         if let Ok(file) = segment_file.open(&self.lane.disk).await {
             // No space ahead of time is no failure: the commit that needs it will find out.
             if file.reserve(target).await.is_ok() {
                 segment_file
                     .reserved_bytes
                     .set(segment_file.reserved_bytes.get().max(target));
+                if self.state.borrow().space_waiters > 0 {
+                    self.lane.space.notify();
+                }
             }
         }
         segment_file.reserving.set(false);
+        self.progress.notify();
     }
 
     async fn prewrite(
@@ -410,8 +412,4 @@ impl<D: Disk> PartitionLog<D> {
         }
         self.progress.notify();
     }
-}
-
-fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }

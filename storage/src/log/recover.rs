@@ -153,7 +153,8 @@ impl<D: Disk> PartitionLog<D> {
             waiters: OffsetWaiters::default(),
             fenced: None,
             frozen: false,
-            no_space: false,
+            closing: false,
+            space_waiters: 0,
             space_asked_at: TimestampMs::new(0),
         };
         Ok((Self::new(lane, directory, log_id, state), report))
