@@ -98,7 +98,7 @@ mod tests {
         let flusher = logs.clone();
         or(test(logs, log), async {
             flusher.run_flusher().await;
-            std::future::pending().await;
+            std::future::pending::<()>().await;
         })
         .await;
     }
