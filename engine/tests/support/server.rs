@@ -286,10 +286,11 @@ impl Server {
     pub(crate) fn stop(&mut self) {
         let mut running = self.running.take().expect("the server runs");
         let pid = running.process.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-TERM", &pid])
+        // The shell's own: a bare machine has no program of that name.
+        let sent = Command::new("sh")
+            .args(["-c", "kill -TERM $0", &pid])
             .status()
-            .expect("kill can be run");
+            .expect("a shell can be run");
         assert!(
             sent.success(),
             "the server was gone before it was told to stop:\n{}",
