@@ -45,7 +45,7 @@ pub(crate) struct Server {
     cores: usize,
     listen: Listen,
     settings: Vec<String>,
-    starts: usize,
+    failure_expected: bool,
     running: Option<Running>,
 }
 
@@ -94,7 +94,7 @@ impl Server {
             cores,
             listen,
             settings: settings.iter().map(ToString::to_string).collect(),
-            starts: 0,
+            failure_expected: false,
             running: None,
         };
         server.start_again();
@@ -154,7 +154,7 @@ impl Server {
         self.start_again();
     }
 
-    fn spawn(&mut self) -> Child {
+    fn spawn(&self) -> Child {
         let data = self.folder.join("data");
         let mut command = if is_kafka() {
             let mut kafka = Command::new(repository().join("benches/compare/kafka"));
@@ -195,7 +195,6 @@ impl Server {
             .append(true)
             .open(self.log_path())
             .expect("a log file");
-        self.starts += 1;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -215,6 +214,11 @@ impl Server {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// The test means to fail: its folder need not be kept.
+    pub(crate) fn expect_failure(&mut self) {
+        self.failure_expected = true;
     }
 
     /// Every address that the server said it is ready at, with commas between them.
@@ -344,7 +348,7 @@ impl Drop for Server {
             let _ = running.process.kill();
             let _ = running.process.wait();
         }
-        if thread::panicking() {
+        if thread::panicking() && !self.failure_expected {
             eprintln!(
                 "kept: {}\nthe server's log ends with:\n{}",
                 self.folder.display(),
