@@ -7,7 +7,7 @@ use corelane_net::api::{
     self, RequestHeader, answer_api_versions, decode_request, encode_response,
 };
 use corelane_net::response::Response;
-use corelane_net::server::{CloseReason, ConnectionInfo, Pending};
+use corelane_net::server::{CloseReason, Pending};
 use kafka_wire::RequestResponsePair;
 
 use super::fetch::FetchSlice;
@@ -22,7 +22,6 @@ type Answer = Result<Response<FetchSlice>, CloseReason>;
 /// Handles a request that is neither a produce nor a fetch, or one in a version that is not served.
 pub(super) fn control(
     lane: &Rc<Lane>,
-    connection: &ConnectionInfo,
     header: &RequestHeader<'_>,
     body: &[u8],
 ) -> Pending<FetchSlice> {
@@ -41,13 +40,10 @@ pub(super) fn control(
     }
     let lane = Rc::clone(lane);
     let request = Owned::new(header, body);
-    let local = connection.local;
-    Pending::Later(Box::pin(
-        async move { dispatch(lane, request, local).await },
-    ))
+    Pending::Later(Box::pin(async move { dispatch(lane, request).await }))
 }
 
-async fn dispatch(lane: Rc<Lane>, request: Owned, _local: std::net::SocketAddr) -> Answer {
+async fn dispatch(lane: Rc<Lane>, request: Owned) -> Answer {
     let version = request.version;
     match request.api_key {
         api::METADATA => answer(request, |asked| metadata::metadata(lane, asked, version)).await,

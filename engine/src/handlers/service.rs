@@ -29,7 +29,7 @@ impl KafkaService {
 impl Service for KafkaService {
     type Slice = FetchSlice;
 
-    fn call(&self, connection: &ConnectionInfo, frame: &[u8]) -> Pending<FetchSlice> {
+    fn call(&self, _connection: &ConnectionInfo, frame: &[u8]) -> Pending<FetchSlice> {
         let (header, body) = match RequestHeader::parse(frame) {
             Ok(parsed) => parsed,
             Err(error) => return Pending::Close(CloseReason::Header(error)),
@@ -41,7 +41,7 @@ impl Service for KafkaService {
             api::FETCH if header.has_supported_version() => {
                 fetch::handle(&self.lane, &header, body)
             }
-            _ => answer::control(&self.lane, connection, &header, body),
+            _ => answer::control(&self.lane, &header, body),
         }
     }
 
