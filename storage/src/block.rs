@@ -55,6 +55,16 @@ pub enum BlockError {
         /// Of the segment.
         expected_generation: u64,
     },
+    /// Offsets that a block of this segment cannot have.
+    #[error("block of offsets {first_offset}..={last_offset} in a segment from {base_offset}")]
+    Span {
+        /// Of the block.
+        first_offset: i64,
+        /// Of the block.
+        last_offset: i64,
+        /// Of the segment.
+        base_offset: i64,
+    },
     /// A checksum this version does not know.
     #[error("unknown block flags {got:#06x}")]
     Flags {
@@ -177,7 +187,7 @@ pub(crate) fn check_block(
     BlockAt::Valid(header)
 }
 
-/// Checks a block's header alone.
+/// Checks a block's header alone: whose it is, exactly, and that its offsets are possible.
 pub(crate) fn check_header(
     bytes: &[u8],
     segment: &SegmentHeader,
@@ -193,6 +203,22 @@ pub(crate) fn check_header(
     }
     if header.flags != FLAG_PREFIX_CHECKSUM {
         return Err(BlockError::Flags { got: header.flags });
+    }
+    // A segment is rolled before its offsets leave 31 bits, so this also keeps sums of offsets from overflowing.
+    let base_offset = segment.base_offset.get();
+    let last_offset = header
+        .first_offset
+        .checked_add(i64::from(header.last_offset_delta));
+    let fits = last_offset
+        .filter(|last| *last < i64::MAX)
+        .and_then(|last| last.checked_sub(base_offset))
+        .is_some_and(|span| span <= i64::from(i32::MAX));
+    if header.first_offset < base_offset || !fits {
+        return Err(BlockError::Span {
+            first_offset: header.first_offset,
+            last_offset: header.last_offset(),
+            base_offset,
+        });
     }
     Ok(header)
 }

@@ -23,6 +23,9 @@ pub struct LaneLogsConfig {
     pub read_size_bytes: usize,
     /// Whether zeros are written ahead of logs that commit little and often.
     pub prewrite: bool,
+    /// What the random halves of the segments' generations are made from. A number that nobody outside knows, and another
+    /// one for each lane and start; tests take a fixed one.
+    pub seed: u64,
 }
 
 impl Default for LaneLogsConfig {
@@ -37,6 +40,7 @@ impl Default for LaneLogsConfig {
             unflushed_budget_bytes: 64 << 20,
             read_size_bytes: 1 << 20,
             prewrite: true,
+            seed: 0,
         }
     }
 }

@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use corelane_format::{LogId, Offset, ProducerEpoch, ProducerId, Sequence};
 
+use crate::segment_header::SegmentHeaderError;
+
 /// A log that takes no more writes: one of them failed, or it was closed. What was flushed stays readable; recovery
 /// means opening it again.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -156,6 +158,21 @@ pub enum OpenError {
     /// The file that holds the log start offset is damaged; guessing it could bring deleted records back or hide others.
     #[error("{path} is damaged")]
     LogStartCorrupt {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The segment was written by another version of the format.
+    #[error("{path}: {error}")]
+    Version {
+        /// Where.
+        path: PathBuf,
+        /// Which.
+        error: SegmentHeaderError,
+    },
+    /// The log's last segment has records, and neither its header page nor its first block nor its index tells whose they
+    /// are: where the log ends cannot be known.
+    #[error("{path} has lost its header page, its first block and its index")]
+    HeaderLost {
         /// Where.
         path: PathBuf,
     },

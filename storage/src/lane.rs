@@ -20,6 +20,7 @@ use corelane_format::LogId;
 use crate::config::{LaneLogsConfig, LogConfig};
 use crate::disk::{Disk, sync_parent};
 use crate::error::{ChangeError, FenceReason, LogFenced, OpenError};
+use crate::generation::Generations;
 use crate::log::PartitionLog;
 use crate::log::recover::RecoveryReport;
 use crate::names::TRASH_SUFFIX;
@@ -86,6 +87,7 @@ pub struct LaneMetrics {
 pub(crate) struct Lane<D: Disk> {
     pub(crate) disk: D,
     pub(crate) config: LaneLogsConfig,
+    pub(crate) generations: Generations,
     dirty: RefCell<VecDeque<Rc<PartitionLog<D>>>>,
     new_tasks: RefCell<Vec<LaneTask>>,
     flusher: RefCell<Option<Waker>>,
@@ -245,9 +247,11 @@ impl<D: Disk> LaneLogs<D> {
     pub fn new(disk: D, config: LaneLogsConfig) -> Self {
         let tail_cache = ClockCache::new(config.tail_budget_bytes);
         let read_cache = ClockCache::new(config.read_budget_bytes);
+        let generations = Generations::new(config.seed);
         Self(Rc::new(Lane {
             disk,
             config,
+            generations,
             dirty: RefCell::default(),
             new_tasks: RefCell::default(),
             flusher: RefCell::default(),

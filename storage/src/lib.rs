@@ -35,7 +35,7 @@
 //!
 //! # Map
 //! Pure decisions: `offsets`, `roll`, `reserve`, `prewrite`, `retention`, `recovery`, `producer_state`,
-//! `segment_meta`, `block`, `region`, `chunk`, and the bytes of the small files in `segment_header` and `sidecar`.
+//! `segment_meta`, `generation`, `block`, `region`, `chunk`, and the bytes of the small files in `segment_header` and `sidecar`.
 //! Shells: `log` and its parts, `lane`, `disk`.
 
 pub mod block;
@@ -46,6 +46,7 @@ pub mod disk;
 pub mod dump;
 mod error;
 mod event;
+mod generation;
 mod lane;
 mod log;
 mod names;

@@ -116,7 +116,10 @@ pub(crate) struct LogState<D: Disk> {
     pub(crate) producers: ProducerState,
     /// The last one takes appends.
     pub(crate) segments: Vec<Segment<D>>,
-    pub(crate) next_generation: u64,
+    /// The highest generation counter that any segment of the log is known to have.
+    pub(crate) generation_counter: u32,
+    /// How many truncations the log has had.
+    pub(crate) history: u64,
     pub(crate) open: Option<OpenChunk<D::Buffer>>,
     /// Sealed, not yet started.
     pub(crate) sealed: VecDeque<Rc<Chunk<D::Buffer>>>,

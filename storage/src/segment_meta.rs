@@ -173,6 +173,7 @@ impl SegmentMeta {
         put_u64(out, self.header.log_id.get());
         put_u64(out, self.header.generation);
         put_i64(out, self.header.base_offset.get());
+        put_u64(out, self.header.history);
         put_i64(out, self.end_offset.get());
         put_u64(out, self.end_position);
         put_u64(out, self.last_block_position);
@@ -206,6 +207,7 @@ impl SegmentMeta {
             log_id: corelane_format::LogId::new(reader.u64()?),
             generation: reader.u64()?,
             base_offset: Offset::new(reader.i64()?),
+            history: reader.u64()?,
         };
         let end_offset = Offset::new(reader.i64()?);
         let end_position = reader.u64()?;
@@ -254,6 +256,7 @@ mod tests {
             log_id: LogId::new(1),
             generation: 1,
             base_offset: Offset::new(100),
+            history: 0,
         };
         let mut meta = SegmentMeta::new(header);
         for (index, timestamp) in [(0, 10), (1, 30), (2, 20), (3, 50)] {

@@ -15,7 +15,8 @@ use crate::segment_meta::SegmentMeta;
 
 const SIDECAR_MAGIC: u32 = u32::from_le_bytes(*b"CLix");
 const LOG_START_MAGIC: u32 = u32::from_le_bytes(*b"CLls");
-const VERSION: u32 = 1;
+const SIDECAR_VERSION: u32 = 2;
+const LOG_START_VERSION: u32 = 1;
 /// No sidecar is larger; a larger file is not read.
 pub(crate) const SIDECAR_BYTES_MAX: u64 = 256 << 20;
 
@@ -27,10 +28,10 @@ pub(crate) struct Sidecar {
 }
 
 /// `magic, version, length, content, checksum`.
-fn seal(magic: u32, content: &[u8]) -> Vec<u8> {
+fn seal(magic: u32, version: u32, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + 20);
     put_u32(&mut out, magic);
-    put_u32(&mut out, VERSION);
+    put_u32(&mut out, version);
     put_u64(&mut out, content.len() as u64);
     out.extend_from_slice(content);
     let checksum = crc32c(&out);
@@ -38,9 +39,9 @@ fn seal(magic: u32, content: &[u8]) -> Vec<u8> {
     out
 }
 
-fn open(magic: u32, bytes: &[u8]) -> Option<&[u8]> {
+fn open(magic: u32, version: u32, bytes: &[u8]) -> Option<&[u8]> {
     let mut reader = Reader(bytes);
-    if reader.u32()? != magic || reader.u32()? != VERSION {
+    if reader.u32()? != magic || reader.u32()? != version {
         return None;
     }
     let length = usize::try_from(reader.u64()?).ok()?;
@@ -54,12 +55,12 @@ impl Sidecar {
         let mut content = Vec::new();
         meta.encode(&mut content);
         producers.encode(&mut content);
-        seal(SIDECAR_MAGIC, &content)
+        seal(SIDECAR_MAGIC, SIDECAR_VERSION, &content)
     }
 
     /// `None` for anything that is not exactly a sidecar of this version.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(open(SIDECAR_MAGIC, bytes)?);
+        let mut reader = Reader(open(SIDECAR_MAGIC, SIDECAR_VERSION, bytes)?);
         let meta = SegmentMeta::decode(&mut reader)?;
         let producers = ProducerState::decode(&mut reader)?;
         reader.0.is_empty().then_some(Self { meta, producers })
@@ -70,11 +71,11 @@ pub(crate) fn encode_log_start(log_id: LogId, log_start: Offset) -> Vec<u8> {
     let mut content = Vec::new();
     put_u64(&mut content, log_id.get());
     put_i64(&mut content, log_start.get());
-    seal(LOG_START_MAGIC, &content)
+    seal(LOG_START_MAGIC, LOG_START_VERSION, &content)
 }
 
 pub(crate) fn decode_log_start(bytes: &[u8]) -> Option<(LogId, Offset)> {
-    let mut reader = Reader(open(LOG_START_MAGIC, bytes)?);
+    let mut reader = Reader(open(LOG_START_MAGIC, LOG_START_VERSION, bytes)?);
     Some((LogId::new(reader.u64()?), Offset::new(reader.i64()?)))
 }
 
@@ -89,6 +90,7 @@ mod tests {
             log_id: LogId::new(1),
             generation: 9,
             base_offset: Offset::new(5),
+            history: 3,
         };
         let meta = SegmentMeta::new(header);
         let good = Sidecar::encode(&meta, &ProducerState::default());

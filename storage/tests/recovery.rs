@@ -4,8 +4,13 @@ mod support;
 
 use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, LogId, Offset};
 use corelane_storage::disk::memory::{MemoryDisk, OperationKind, Survival};
+use corelane_storage::segment_header::SegmentHeader;
 use corelane_storage::{LaneLogsConfig, LogConfig, OpenError, ReadError};
 use support::*;
+
+/// One copy of a segment's header, and where the second one stands.
+const HEADER_BYTES: usize = 44;
+const HEADER_COPY: usize = 2048;
 
 /// A log of `batches` single-record commits, closed cleanly or cut off from power when all were durable.
 fn written(batches: usize, cleanly: bool, config: &LogConfig) -> MemoryDisk {
@@ -326,10 +331,12 @@ fn a_damaged_header_page_loses_nothing() {
             config
         };
         let pristine = written(batches, false, &config);
-        for bit in 0..36 * 8 {
+        for bit in 0..HEADER_BYTES * 8 {
             let disk = pristine.crash(Survival::None);
             let mut content = disk.content(&segment(0)).expect("a segment");
+            // Either copy of the header is enough; here none of them is left.
             content[bit / 8] ^= 1 << (bit % 8);
+            content[HEADER_COPY + bit / 8] ^= 1 << (bit % 8);
             disk.set_content(&segment(0), content);
             let logs = lane(&disk, small_lane());
             run(&logs, async {
@@ -347,6 +354,125 @@ fn a_damaged_header_page_loses_nothing() {
                 append_durably(&log, &Batch::new("next", 1)).await;
             });
         }
+    }
+}
+
+#[test]
+fn a_segment_that_nothing_identifies_is_not_guessed_at() {
+    for (batches, size_bytes) in [(12, 1 << 30), (60, 8192)] {
+        let config = LogConfig {
+            segment_size_bytes: size_bytes,
+            ..LogConfig::default()
+        };
+        let disk = written(batches, false, &config);
+        let mut content = disk.content(&segment(0)).expect("a segment");
+        content[..4096 + COMMIT_BLOCK_HEADER_BYTES].fill(0xA5);
+        disk.set_content(&segment(0), content);
+        for (path, _) in disk.files() {
+            if path.extension().is_some_and(|e| e == "index") {
+                disk.set_content(&path, vec![0; 4096]);
+            }
+        }
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            if size_bytes > 8192 {
+                let error = try_open(&logs, config.clone()).await.expect_err("refused");
+                assert!(matches!(error, OpenError::HeaderLost { .. }), "{error}");
+                return;
+            }
+            // A sealed one is quarantined whole.
+            let (log, report) = open(&logs, config.clone()).await;
+            assert_eq!(report.log_end_offset, Offset::new(60));
+            let [lost] = &report.quarantined[..] else {
+                panic!("one range expected: {report:?}")
+            };
+            assert_eq!(lost.start, Offset::ZERO);
+            let behind = read_range(&log, lost.end.get(), Offset::new(60), 1000).await;
+            assert_eq!(behind.expect("sound").len() as i64, 60 - lost.end.get());
+        });
+    }
+}
+
+#[test]
+fn segments_of_the_first_version_are_refused() {
+    let disk = written(3, false, &LogConfig::default());
+    let mut content = disk.content(&segment(0)).expect("a segment");
+    let mut old = b"CLsg\x01\x00\x00\x00".to_vec();
+    for field in [LOG.get(), 1, 0] {
+        old.extend_from_slice(&field.to_le_bytes());
+    }
+    old.extend_from_slice(&corelane_format::checksum::crc32c(&old).to_le_bytes());
+    old.resize(4096, 0);
+    content[..4096].copy_from_slice(&old);
+    disk.set_content(&segment(0), content.clone());
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let error = try_open(&logs, LogConfig::default())
+            .await
+            .expect_err("refused");
+        let text = error.to_string();
+        assert!(text.contains("version is 1"), "{text}");
+        assert!(text.contains("reads version 2"), "{text}");
+    });
+    assert_eq!(
+        disk.content(&segment(0)),
+        Some(content),
+        "nothing is touched"
+    );
+}
+
+#[test]
+fn truncations_are_counted_and_rolls_inherit_the_count() {
+    let config = LogConfig {
+        segment_size_bytes: 8192,
+        ..LogConfig::default()
+    };
+    let headers = |disk: &MemoryDisk| -> Vec<(i64, u64, u64)> {
+        let mut headers: Vec<_> = disk
+            .files()
+            .into_iter()
+            .filter(|(path, _)| path.extension().is_some_and(|e| e == "log"))
+            .map(|(path, _)| {
+                let content = disk.content(&path).expect("a segment");
+                let header = SegmentHeader::decode(&content[..4096]).expect("a header");
+                (
+                    header.base_offset.get(),
+                    header.history,
+                    header.generation >> 32,
+                )
+            })
+            .collect();
+        headers.sort_unstable();
+        headers
+    };
+    let mut disk = written(30, true, &config);
+    assert!(headers(&disk).len() > 2);
+    assert!(headers(&disk).iter().all(|(_, history, _)| *history == 0));
+    for truncations in 1..4 {
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, _) = open(&logs, config.clone()).await;
+            log.truncate(Offset::new(log.log_end_offset().get() - 5))
+                .await
+                .expect("truncated");
+            for index in 0..30 {
+                append_durably(&log, &Batch::new(format!("c{index}"), 1).sized(300)).await;
+            }
+        });
+        disk = disk.crash(Survival::None);
+        let headers = headers(&disk);
+        assert_eq!(
+            headers.last().map(|(_, history, _)| *history),
+            Some(truncations)
+        );
+        assert!(
+            headers.windows(2).all(|pair| pair[0].1 <= pair[1].1),
+            "{headers:?}"
+        );
+        assert!(
+            headers.windows(2).all(|pair| pair[0].2 < pair[1].2),
+            "{headers:?}"
+        );
     }
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The version of the directory's layout that this build reads and writes.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, Error)]
@@ -240,13 +240,17 @@ mod tests {
     fn refuses_what_it_cannot_trust() {
         let table = [
             ("", "damaged"),
-            ("{\"format_version\":1}", "damaged"),
+            ("{\"format_version\":2}", "damaged"),
+            (
+                "{\"format_version\":1,\"cluster_id\":\"x\",\"server_id\":1}",
+                "has format 1, this build reads format 2",
+            ),
             (
                 "{\"format_version\":9,\"cluster_id\":\"x\",\"server_id\":1}",
                 "format 9",
             ),
             (
-                "{\"format_version\":1,\"cluster_id\":\"x\",\"server_id\":7}",
+                "{\"format_version\":2,\"cluster_id\":\"x\",\"server_id\":7}",
                 "server 7",
             ),
         ];

@@ -10,6 +10,8 @@ pub mod data_directory;
 pub mod listener;
 pub mod producer_ids;
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -270,6 +272,8 @@ fn lane_logs_config(settings: &ServerSettings) -> LaneLogsConfig {
         tail_budget_bytes: settings.memory.lane_tail_bytes,
         read_budget_bytes: settings.memory.lane_read_bytes,
         unflushed_budget_bytes: settings.memory.lane_unflushed_bytes,
+        // The standard library's hash keys come from the operating system's randomness.
+        seed: RandomState::new().hash_one(std::process::id()),
         ..LaneLogsConfig::default()
     }
 }

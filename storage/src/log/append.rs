@@ -9,6 +9,7 @@ use super::{Carry, LogState, PartitionLog, Segment, SegmentFile};
 use crate::chunk::{OpenChunk, SealContext, chunk_capacity, place_block};
 use crate::disk::Disk;
 use crate::error::{AppendError, LogFenced};
+use crate::generation::counter;
 use crate::lane::Lane;
 use crate::names::segment_path;
 use crate::prewrite::Prewrite;
@@ -191,12 +192,14 @@ impl<D: Disk> PartitionLog<D> {
         if let Some(sealed) = state.segments.last_mut() {
             sealed.sealed_producers = Some(producers);
         }
+        let generation = self.lane.generations.after(state.generation_counter);
+        state.generation_counter = counter(generation);
         let header = SegmentHeader {
             log_id: self.log_id(),
-            generation: state.next_generation,
+            generation,
             base_offset,
+            history: state.history,
         };
-        state.next_generation += 1;
         state.carry = Carry::None;
         state.segments.push(Segment {
             meta: SegmentMeta::new(header),

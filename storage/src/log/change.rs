@@ -292,8 +292,13 @@ impl<D: Disk> PartitionLog<D> {
         if let Some(base) = base {
             self.delete_sidecar(base).await?;
         }
-        self.begin_segment(&mut self.state.borrow_mut());
-        // The new segment's base is what bounds the old one: with its name the cut is durable.
+        {
+            let mut state = self.state.borrow_mut();
+            state.history += 1;
+            self.begin_segment(&mut state);
+        }
+        // The new segment's base is what bounds the old one: with its name the cut is durable, and with its history
+        // nothing from before the cut that stands elsewhere belongs to the log any more.
         self.create_last_segment().await
     }
 

@@ -18,13 +18,14 @@ use crate::block::block_ceil;
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, PAGE_BYTES, page_floor, read_small_file};
 use crate::error::OpenError;
+use crate::generation::counter;
 use crate::lane::Lane;
 use crate::names::{LOG_START, LogFile, segment_path, sidecar_path};
 use crate::offsets::LogOffsets;
 use crate::prewrite::Prewrite;
 use crate::producer_state::ProducerState;
 use crate::recovery::judge;
-use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader};
+use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader, SegmentHeaderError};
 use crate::segment_meta::SegmentMeta;
 use crate::sidecar::{SIDECAR_BYTES_MAX, Sidecar, decode_log_start};
 use crate::waiters::OffsetWaiters;
@@ -69,6 +70,8 @@ struct Opening<'a, D: Disk> {
     config: &'a LogConfig,
     report: RecoveryReport,
     producers: ProducerState,
+    /// Of the last segment so far.
+    history: u64,
 }
 
 impl<D: Disk> PartitionLog<D> {
@@ -85,6 +88,7 @@ impl<D: Disk> PartitionLog<D> {
             config: &config,
             report: RecoveryReport::default(),
             producers: ProducerState::default(),
+            history: 0,
         };
         let (bases, recorded_start) = opening.list().await?;
         let mut segments: Vec<Segment<D>> = Vec::with_capacity(bases.len());
@@ -92,6 +96,7 @@ impl<D: Disk> PartitionLog<D> {
         for (index, base) in bases.iter().enumerate() {
             let next = bases.get(index + 1).copied();
             let (segment, last_page) = opening.segment(*base, next).await?;
+            opening.history = segment.meta.header.history;
             segments.push(segment);
             carry = last_page;
         }
@@ -124,12 +129,12 @@ impl<D: Disk> PartitionLog<D> {
         for range in &report.quarantined {
             tracing::error!(%log_id, start = %range.start, end = %range.end, "damaged range quarantined");
         }
-        let next_generation = segments
-            .iter()
-            .map(|segment| segment.meta.header.generation)
+        let headers = || segments.iter().map(|segment| segment.meta.header);
+        let generation_counter = headers()
+            .map(|header| counter(header.generation))
             .max()
-            .unwrap_or(0)
-            + 1;
+            .unwrap_or(0);
+        let history = headers().map(|header| header.history).max().unwrap_or(0);
         let flush_messages = config.flush_messages;
         let mut offsets = LogOffsets::recovered(log_start, log_end, flush_messages);
         if bases.is_empty() && log_end > Offset::ZERO {
@@ -140,7 +145,8 @@ impl<D: Disk> PartitionLog<D> {
             offsets,
             producers,
             segments,
-            next_generation,
+            generation_counter,
+            history,
             open: None,
             sealed: VecDeque::new(),
             in_flight: VecDeque::new(),
@@ -250,24 +256,18 @@ impl<D: Disk> Opening<'_, D> {
             .await
             .map_err(Self::io("read", &path))?;
         let mut reader = BlockReader::<D>::new(&file, size);
-        let decoded = SegmentHeader::decode(page.as_ref())
-            .ok()
-            .filter(|header| header.base_offset == base);
+        let decoded = SegmentHeader::decode(page.as_ref());
+        if let Err(error @ SegmentHeaderError::Version { .. }) = decoded {
+            return Err(OpenError::Version { path, error });
+        }
+        let decoded = decoded.ok().filter(|header| header.base_offset == base);
         let header_is_sound = decoded.is_some();
         let header = if let Some(header) = decoded {
             self.check_owner(&path, header.log_id)?;
             header
         } else {
-            let generation = reader
-                .infer_generation(self.log_id)
-                .await
-                .map_err(Self::io("scan", &path))?;
-            tracing::error!(log_id = %self.log_id, path = %path.display(), ?generation, "segment header page is damaged");
-            SegmentHeader {
-                log_id: self.log_id,
-                generation: generation.unwrap_or(0),
-                base_offset: base,
-            }
+            self.header_without_page(&mut reader, &path, base, next.is_some())
+                .await?
         };
 
         let sidecar = self
@@ -369,6 +369,50 @@ impl<D: Disk> Opening<'_, D> {
         Ok((segment, carry))
     }
 
+    /// Who a segment is whose header page is lost.
+    async fn header_without_page(
+        &self,
+        reader: &mut BlockReader<'_, D>,
+        path: &Path,
+        base: Offset,
+        is_sealed: bool,
+    ) -> Result<SegmentHeader, OpenError> {
+        let io = || Self::io("scan", path);
+        let sidecar = self
+            .read_sidecar(base)
+            .await
+            .map(|sidecar| sidecar.meta.header)
+            .filter(|header| header.log_id == self.log_id && header.base_offset == base);
+        let history = sidecar.map_or(self.history, |header| header.history);
+        let inferred = reader.infer_header(self.log_id, base, history);
+        let known = inferred.await.map_err(io())?.or(sidecar);
+        tracing::error!(log_id = %self.log_id, path = %path.display(), known = known.is_some(), "segment header page is damaged");
+        if let Some(header) = known {
+            return Ok(header);
+        }
+        // A sealed segment is quarantined whole. Of the last one nobody knows how far it went, unless nothing was written.
+        let is_empty = reader.is_zero_from(FIRST_BLOCK_POSITION);
+        if !is_sealed && !is_empty.await.map_err(io())? {
+            return Err(OpenError::HeaderLost {
+                path: path.to_path_buf(),
+            });
+        }
+        Ok(SegmentHeader {
+            log_id: self.log_id,
+            generation: 0,
+            base_offset: base,
+            history,
+        })
+    }
+
+    /// The sidecar of the segment from `base` on, whoever it is. Derived data that cannot be read is data that is not
+    /// there.
+    async fn read_sidecar(&self, base: Offset) -> Option<Sidecar> {
+        let path = sidecar_path(self.directory, base);
+        let bytes = read_small_file(&self.lane.disk, &path, SIDECAR_BYTES_MAX).await;
+        Sidecar::decode(&bytes.ok()?)
+    }
+
     /// The segment's sidecar, if there is one for this very segment, and whether the segment's last block is what the
     /// sidecar says, so that a scan may begin there.
     async fn sidecar(
@@ -377,13 +421,8 @@ impl<D: Disk> Opening<'_, D> {
         header: SegmentHeader,
         size: u64,
     ) -> io::Result<Option<(Sidecar, bool)>> {
-        let path = sidecar_path(self.directory, header.base_offset);
-        // Derived data that cannot be read is data that is not there.
-        let Ok(bytes) = read_small_file(&self.lane.disk, &path, SIDECAR_BYTES_MAX).await else {
-            return Ok(None);
-        };
-        let Some(sidecar) = Sidecar::decode(&bytes).filter(|sidecar| sidecar.meta.header == header)
-        else {
+        let sidecar = self.read_sidecar(header.base_offset).await;
+        let Some(sidecar) = sidecar.filter(|sidecar| sidecar.meta.header == header) else {
             return Ok(None);
         };
         let meta = &sidecar.meta;

@@ -149,27 +149,31 @@ impl<'a, D: Disk> BlockReader<'a, D> {
         Ok(true)
     }
 
-    /// Any block header of this log, for a segment whose own header page is damaged.
-    pub(super) async fn infer_generation(&mut self, log_id: LogId) -> io::Result<Option<u64>> {
-        let mut at = FIRST_BLOCK_POSITION;
-        while at < self.size {
-            let bytes = self.bytes(at, COMMIT_BLOCK_HEADER_BYTES).await?;
-            if bytes.len() < COMMIT_BLOCK_HEADER_BYTES {
-                return Ok(None);
-            }
-            let found = bytes
-                .chunks_exact(COMMIT_BLOCK_HEADER_BYTES)
-                .find_map(|chunk| {
-                    CommitBlockHeader::decode(chunk)
-                        .ok()
-                        .filter(|header| header.log_id == log_id.get())
-                });
-            if let Some(header) = found {
-                return Ok(Some(header.generation));
-            }
-            at += whole_blocks(bytes.len());
-        }
-        Ok(None)
+    /// Who the segment from `base` on is, by its first block, for want of a header page. Nothing but the log itself ever
+    /// writes to that place, and the block's chain begins with a checksum of log id, generation and base offset; so
+    /// neither a forged block nor one that an earlier use of the file left there passes. What `history` is it cannot tell.
+    pub(super) async fn infer_header(
+        &mut self,
+        log_id: LogId,
+        base: Offset,
+        history: u64,
+    ) -> io::Result<Option<SegmentHeader>> {
+        let bytes = self
+            .bytes(FIRST_BLOCK_POSITION, COMMIT_BLOCK_HEADER_BYTES)
+            .await?;
+        let Ok(block) = CommitBlockHeader::decode(bytes) else {
+            return Ok(None);
+        };
+        let header = SegmentHeader {
+            log_id,
+            generation: block.generation,
+            base_offset: base,
+            history,
+        };
+        let is_first = block.log_id == log_id.get()
+            && block.first_offset == base.get()
+            && block.previous_checksum == header.chain_seed();
+        Ok(is_first.then_some(header))
     }
 }
 

@@ -275,6 +275,7 @@ mod tests {
             log_id: LogId::new(3),
             generation: 7,
             base_offset: Offset::new(40),
+            history: 0,
         };
         let batch = sample::batch(Some(b"k\n"), None, &[(b"a", Some(&[0xFF]))]);
         let header = BatchHeader::parse(&batch).unwrap();
