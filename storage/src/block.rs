@@ -14,6 +14,7 @@ use corelane_format::checksum::crc32c_append;
 use corelane_format::kafka::{BATCH_HEADER_BYTES, BatchHeader, SplitBatch, split_first_batch};
 use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, CommitBlockHeader, Offset};
 
+use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::SegmentHeader;
 
 /// The `flags` bit of a block whose checksum covers the prefixes of its batches.
@@ -155,7 +156,9 @@ pub(crate) fn check_block(
                 });
             }
         };
-        if let Err(error) = batch.verify_crc() {
+        if let Err(error) = batch.verify_crc()
+            && !seeded_bug("batch-checksum-ignored")
+        {
             return BlockAt::Bad(BlockError::Batch {
                 position: at,
                 error,
@@ -178,7 +181,7 @@ pub(crate) fn check_block(
         expected = last + 1;
         position += batch.bytes().len();
     }
-    if checksum != header.body_checksum {
+    if checksum != header.body_checksum && !seeded_bug("body-checksum-ignored") {
         return BlockAt::Bad(BlockError::BodyChecksum {
             got: checksum,
             expected: header.body_checksum,
@@ -193,7 +196,10 @@ pub(crate) fn check_header(
     segment: &SegmentHeader,
 ) -> Result<CommitBlockHeader, BlockError> {
     let header = CommitBlockHeader::decode(bytes)?;
-    if header.log_id != segment.log_id.get() || header.generation != segment.generation {
+    let earlier_life = header.generation != segment.generation;
+    if header.log_id != segment.log_id.get()
+        || (earlier_life && !seeded_bug("earlier-life-accepted"))
+    {
         return Err(BlockError::Foreign {
             log_id: header.log_id,
             generation: header.generation,

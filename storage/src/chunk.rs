@@ -15,6 +15,7 @@ use corelane_format::{
 
 use crate::block::{BlockView, FLAG_PREFIX_CHECKSUM, SparseBatches, append_prefix, block_ceil};
 use crate::disk::{DiskBuffer, PAGE_BYTES, page_ceil, page_floor};
+use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::SegmentHeader;
 
 /// Where a chunk's block will stand.
@@ -99,6 +100,9 @@ impl<B: DiskBuffer> OpenChunk<B> {
         let body = start + COMMIT_BLOCK_HEADER_BYTES;
         let bytes = buffer.as_mut();
         bytes[..placement.carry_bytes].copy_from_slice(carry);
+        if seeded_bug("last-page-not-repeated") {
+            bytes[..placement.carry_bytes].fill(0);
+        }
         bytes[placement.carry_bytes..body].fill(0);
         Self {
             buffer,

@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::seeded_bugs::seeded_bug;
 use corelane_format::FilePosition;
 
 pub mod direct;
@@ -145,6 +146,9 @@ pub async fn make_directories_durably<D: Disk>(disk: &D, path: &Path) -> io::Res
     sync_parent(disk, &at).await?;
     while let Some(next) = missing.pop() {
         disk.make_directory(&next).await?;
+        if seeded_bug("new-directory-not-synced") {
+            continue;
+        }
         sync_parent(disk, &next).await?;
     }
     Ok(())
@@ -172,6 +176,9 @@ pub(crate) async fn replace_file_durably<D: Disk>(
     write_padded(disk, &file, content, FilePosition::new(0)).await?;
     file.flush().await?;
     disk.rename(&temporary, path).await?;
+    if seeded_bug("replaced-name-not-synced") {
+        return Ok(());
+    }
     sync_parent(disk, path).await
 }
 

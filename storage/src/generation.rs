@@ -7,6 +7,8 @@
 
 use std::cell::Cell;
 
+use crate::seeded_bugs::seeded_bug;
+
 const COUNTER_SHIFT: u32 = 32;
 
 /// The part of a generation that orders the segments of a log.
@@ -30,10 +32,16 @@ impl Generations {
 
     /// A generation whose counter follows `highest`.
     pub(crate) fn after(&self, highest: u32) -> u64 {
+        if seeded_bug("generation-used-again") {
+            return 1 << COUNTER_SHIFT;
+        }
         u64::from(highest.saturating_add(1)) << COUNTER_SHIFT | self.random() >> COUNTER_SHIFT
     }
 
     fn random(&self) -> u64 {
+        if seeded_bug("generation-guessable") {
+            return 0;
+        }
         let state = self.state.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
         self.state.set(state);
         let mixed = (state ^ state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -24,6 +24,7 @@ use crate::generation::Generations;
 use crate::log::PartitionLog;
 use crate::log::recover::RecoveryReport;
 use crate::names::TRASH_SUFFIX;
+use crate::seeded_bugs::seeded_bug;
 
 use cache::ClockCache;
 use task_set::{LaneTask, TaskSet};
@@ -376,9 +377,11 @@ impl<D: Disk> LaneLogs<D> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(io("rename to trash")(error)),
         }
-        sync_parent(&self.0.disk, &directory)
-            .await
-            .map_err(io("sync"))?;
+        if !seeded_bug("deleted-name-not-synced") {
+            sync_parent(&self.0.disk, &directory)
+                .await
+                .map_err(io("sync"))?;
+        }
         self.remove_directory(&trash).await.map_err(io("delete"))?;
         self.0.space.notify();
         Ok(())

@@ -58,6 +58,7 @@ mod region;
 mod reserve;
 mod retention;
 mod roll;
+mod seeded_bugs;
 pub mod segment_header;
 mod segment_meta;
 mod sidecar;

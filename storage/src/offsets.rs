@@ -3,6 +3,7 @@
 //! `log_start <= flushed <= log_end`, asserted at every change. Half-open: `flushed` and `log_end` are the first offset
 //! that is *not* flushed or not yet assigned.
 
+use crate::seeded_bugs::seeded_bug;
 use corelane_format::Offset;
 
 /// Progress of one log.
@@ -62,6 +63,9 @@ impl LogOffsets {
             .flushed
             .checked_plus(self.unflushed_readable)
             .unwrap_or(Offset::new(i64::MAX));
+        if seeded_bug("readable-above-flushed") {
+            return self.log_end;
+        }
         ahead.min(self.log_end)
     }
 

@@ -23,6 +23,7 @@ use corelane_format::kafka::BatchHeader;
 use corelane_format::{Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use crate::bytes::{Reader, put_i16, put_i32, put_i64, put_u32};
+use crate::seeded_bugs::seeded_bug;
 
 /// How many batches of a producer are remembered: clients keep at most five in flight.
 pub const BATCHES_KEPT: usize = 5;
@@ -158,7 +159,7 @@ impl ProducerState {
         }
         producer.last_used = producer.last_used.max(now);
         if !batch.attributes.is_control() && batch.base_sequence.get() >= 0 {
-            if producer.batches.len() == BATCHES_KEPT {
+            if producer.batches.len() == BATCHES_KEPT || seeded_bug("one-batch-remembered") {
                 producer.batches.pop_front();
             }
             producer.batches.push_back(KnownBatch {

@@ -14,6 +14,7 @@
 
 use std::ops::Range;
 
+use crate::seeded_bugs::seeded_bug;
 use corelane_format::Offset;
 
 /// Bytes between two sound blocks, or after the last one, that should have been blocks.
@@ -44,7 +45,7 @@ pub(crate) fn judge(gaps: &[Gap], end: Offset, flushed: Offset) -> Verdict {
         cut: None,
     };
     for gap in gaps {
-        if gap.start >= flushed {
+        if gap.start >= flushed || seeded_bug("cut-at-damage") {
             verdict.cut = Some(gap.clone());
             return verdict;
         }

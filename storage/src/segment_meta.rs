@@ -12,6 +12,7 @@ use corelane_format::kafka::{BatchHeader, TimestampType};
 use corelane_format::{Offset, TimestampMs};
 
 use crate::bytes::{Reader, put_i64, put_u32, put_u64};
+use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader};
 
 /// Index entries are never closer than this.
@@ -101,7 +102,8 @@ impl SegmentMeta {
         let latest = batch_timestamp(batch);
         if latest.get() >= 0 {
             self.first_timestamp.get_or_insert(latest);
-            if self.max_timestamp.is_none_or(|(known, _)| latest > known) {
+            let is_newer = |known| (latest > known) != seeded_bug("oldest-taken-for-newest");
+            if self.max_timestamp.is_none_or(|(known, _)| is_newer(known)) {
                 self.max_timestamp = Some((latest, batch.base_offset));
             }
         }

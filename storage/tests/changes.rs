@@ -303,6 +303,23 @@ fn a_deleted_log_leaves_nothing() {
 }
 
 #[test]
+fn a_deletion_that_was_answered_outlives_a_crash() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, _) = open(&logs, small_segments()).await;
+        fill(&log, 40).await;
+        logs.delete_log(&log).await.expect("deleted");
+    });
+    let left = disk.crash(Survival::None);
+    let names: Vec<_> = left.files().into_iter().map(|(path, _)| path).collect();
+    assert!(
+        names.iter().all(|path| !path.starts_with(directory())),
+        "{names:?}"
+    );
+}
+
+#[test]
 fn an_interrupted_deletion_is_finished_by_the_purge() {
     let disk = MemoryDisk::new();
     let logs = lane(&disk, small_lane());

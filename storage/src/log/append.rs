@@ -15,6 +15,7 @@ use crate::names::segment_path;
 use crate::prewrite::Prewrite;
 use crate::producer_state::ProducerError;
 use crate::roll::{RollInput, should_roll};
+use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::SegmentHeader;
 use crate::segment_meta::SegmentMeta;
 
@@ -244,6 +245,9 @@ fn check_producer<D: Disk>(
     state: &LogState<D>,
     batch: &ValidatedBatch<'_>,
 ) -> Result<(), AppendError> {
+    if seeded_bug("duplicate-appended-again") {
+        return Ok(());
+    }
     state
         .producers
         .check(batch.header())
@@ -306,7 +310,8 @@ impl<D: Disk> LogState<D> {
     }
 
     fn open_chunk(&mut self, lane: &Lane<D>, size_bytes: usize, base_offset: Offset) {
-        let write_pending = !self.in_flight.is_empty() || !self.sealed.is_empty();
+        let write_pending = (!self.in_flight.is_empty() || !self.sealed.is_empty())
+            && !seeded_bug("page-in-flight-written-again");
         let interval = self.config.index_interval_bytes;
         let recent = self.recent_commit_bytes;
         let Some(segment) = self.segments.last_mut() else {

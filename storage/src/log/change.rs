@@ -16,6 +16,7 @@ use crate::disk::{Disk, DiskFile, page_ceil, replace_file_durably};
 use crate::error::{ChangeError, FenceReason, LogFenced};
 use crate::names::{LOG_START, sidecar_path};
 use crate::retention::{RetentionLimits, SegmentFacts, expired_segments, is_too_old};
+use crate::seeded_bugs::seeded_bug;
 use crate::sidecar::{Sidecar, encode_log_start};
 
 impl<D: Disk> PartitionLog<D> {
@@ -154,7 +155,11 @@ impl<D: Disk> PartitionLog<D> {
                 .segments
                 .iter()
                 .rposition(|segment| segment.file.exists.get());
-            let count = count.min(safe).min(last_on_disk.unwrap_or(0));
+            let count = if seeded_bug("unflushed-segment-deleted") {
+                count
+            } else {
+                count.min(safe).min(last_on_disk.unwrap_or(0))
+            };
             if count == 0 {
                 return Ok(0);
             }
@@ -280,7 +285,11 @@ impl<D: Disk> PartitionLog<D> {
             }
             gone
         };
-        for segment in gone.iter().rev() {
+        let mut gone: Vec<_> = gone.iter().rev().collect();
+        if seeded_bug("truncated-from-the-front") {
+            gone.reverse();
+        }
+        for segment in gone {
             self.delete_segment(segment).await?;
         }
         let base = self
@@ -296,6 +305,9 @@ impl<D: Disk> PartitionLog<D> {
             let mut state = self.state.borrow_mut();
             state.history += 1;
             self.begin_segment(&mut state);
+        }
+        if seeded_bug("truncation-not-recorded") {
+            return Ok(());
         }
         // The new segment's base is what bounds the old one: with its name the cut is durable, and with its history
         // nothing from before the cut that stands elsewhere belongs to the log any more.

@@ -25,6 +25,7 @@ use crate::lane::cache::Piece;
 use crate::lane::task_set::LaneTask;
 use crate::names::temporary_path;
 use crate::reserve::{reserve_ahead, reserve_target};
+use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::SegmentHeader;
 
 pub(super) type StepResult<T> = Result<T, (&'static str, io::Error)>;
@@ -45,7 +46,7 @@ impl<D: Disk> LogState<D> {
         let next = self.sealed.front()?;
         if let Some(last) = self.in_flight.back() {
             let same_segment = last.chunk.segment.generation == next.segment.generation;
-            if !next.is_full || !same_segment {
+            if !next.is_full || !(same_segment || seeded_bug("roll-before-all-is-durable")) {
                 return None;
             }
         }
@@ -75,6 +76,9 @@ impl<D: Disk> PartitionLog<D> {
     }
 
     async fn commit(self: Rc<Self>, chunk: Rc<Chunk<D::Buffer>>) {
+        if seeded_bug("acknowledged-before-written") {
+            self.committed(&chunk);
+        }
         let result = self.write_chunk(&chunk).await;
         self.lane.write_finished();
         match result {
@@ -122,11 +126,12 @@ impl<D: Disk> PartitionLog<D> {
             progress.await;
         }
         let position = FilePosition::new(chunk.write_position());
-        let written = file
-            .write_at(chunk.buffer.clone(), position)
-            .await
-            .map_err(step("write"))?;
-        if written != chunk.write_bytes() {
+        let result = file.write_at(chunk.buffer.clone(), position).await;
+        if result.is_err() && seeded_bug("failed-write-acknowledged") {
+            return Ok(());
+        }
+        let written = result.map_err(step("write"))?;
+        if written != chunk.write_bytes() && !seeded_bug("short-write-acknowledged") {
             return Err(("write", short_write(written, chunk.write_bytes())));
         }
         Ok(())
@@ -139,6 +144,12 @@ impl<D: Disk> PartitionLog<D> {
         let mut released = 0;
         {
             let mut state = self.state.borrow_mut();
+            if seeded_bug("flushed-over-a-gap") {
+                state
+                    .in_flight
+                    .iter_mut()
+                    .for_each(|entry| entry.done = true);
+            }
             if let Some(entry) = state
                 .in_flight
                 .iter_mut()
@@ -146,7 +157,7 @@ impl<D: Disk> PartitionLog<D> {
             {
                 entry.done = true;
             }
-            let fenced = state.fenced.is_some();
+            let fenced = state.fenced.is_some() && !seeded_bug("fenced-log-acknowledges");
             let before = state.offsets.readable();
             while state.in_flight.front().is_some_and(|entry| entry.done) {
                 let Some(entry) = state.in_flight.pop_front() else {
@@ -284,9 +295,11 @@ impl<D: Disk> PartitionLog<D> {
         disk.rename(&temporary, &segment_file.path)
             .await
             .map_err(step("name segment"))?;
-        sync_parent(disk, &segment_file.path)
-            .await
-            .map_err(step("sync log directory"))?;
+        if !seeded_bug("segment-name-not-synced") {
+            sync_parent(disk, &segment_file.path)
+                .await
+                .map_err(step("sync log directory"))?;
+        }
         segment_file.reserved_bytes.set(reserved);
         *segment_file.handle.borrow_mut() = Some(Rc::new(file));
         segment_file.exists.set(true);
@@ -311,6 +324,7 @@ impl<D: Disk> PartitionLog<D> {
                         .reserved_bytes
                         .set(segment_file.reserved_bytes.get().max(target));
                 }
+                Err(_) if seeded_bug("no-space-ignored") => return Ok(()),
                 Err(error) if is_shortage(&error) => self.wait_for_space(&mut waiting).await?,
                 Err(error) => return Err(("reserve segment", error)),
             }

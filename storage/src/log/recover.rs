@@ -25,6 +25,7 @@ use crate::offsets::LogOffsets;
 use crate::prewrite::Prewrite;
 use crate::producer_state::ProducerState;
 use crate::recovery::judge;
+use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader, SegmentHeaderError};
 use crate::segment_meta::SegmentMeta;
 use crate::sidecar::{SIDECAR_BYTES_MAX, Sidecar, decode_log_start};
@@ -108,6 +109,7 @@ impl<D: Disk> PartitionLog<D> {
         let first = segments
             .first()
             .map_or(Offset::ZERO, |segment| segment.meta.base_offset());
+        let recorded_start = recorded_start.filter(|_| !seeded_bug("log-start-forgotten"));
         let log_start = recorded_start.unwrap_or(Offset::ZERO).max(first);
         let mut log_end = segments
             .last()
@@ -120,6 +122,9 @@ impl<D: Disk> PartitionLog<D> {
             }
         }
         producers.truncate(log_end);
+        if seeded_bug("producers-forgotten") {
+            producers = ProducerState::default();
+        }
         report.segments = segments.len();
         report.log_start_offset = log_start;
         report.log_end_offset = log_end;
@@ -314,6 +319,7 @@ impl<D: Disk> Opening<'_, D> {
         .map_err(Self::io("scan", &path))?;
         let flushed = match next {
             Some(next) => next,
+            None if seeded_bug("everything-counts-as-flushed") => scan.meta.end_offset,
             None => scan.flushed.max(vouched.unwrap_or(base)).max(base),
         };
         let verdict = judge(&scan.gaps, scan.meta.end_offset, flushed);
@@ -342,7 +348,7 @@ impl<D: Disk> Opening<'_, D> {
         self.producers = scan.producers;
 
         let closed = next.is_some()
-            || verdict.cut.is_some()
+            || (verdict.cut.is_some() && !seeded_bug("torn-segment-goes-on"))
             || !verdict.quarantine.is_empty()
             || !header_is_sound;
         let mut carry = Carry::None;
@@ -437,12 +443,13 @@ impl<D: Disk> Opening<'_, D> {
         let block = reader
             .block(meta.last_block_position, &header, &mut batches)
             .await?;
-        let is_sound = block.is_ok_and(|block| {
-            let end = meta.last_block_position
-                + COMMIT_BLOCK_HEADER_BYTES as u64
-                + u64::from(block.body_length);
-            end == meta.end_position && block.body_checksum == meta.chain
-        });
+        let is_sound = seeded_bug("sidecar-believed")
+            || block.is_ok_and(|block| {
+                let end = meta.last_block_position
+                    + COMMIT_BLOCK_HEADER_BYTES as u64
+                    + u64::from(block.body_length);
+                end == meta.end_position && block.body_checksum == meta.chain
+            });
         Ok(Some((sidecar, is_sound)))
     }
 }
