@@ -2,6 +2,8 @@
 
 use corelane_format::kafka::TimestampType;
 
+use crate::spares::SparesConfig;
+
 /// Settings that all logs of a lane share.
 #[derive(Debug, Clone)]
 pub struct LaneLogsConfig {
@@ -26,6 +28,8 @@ pub struct LaneLogsConfig {
     /// What the random halves of the segments' generations are made from. A number that nobody outside knows, and another
     /// one for each lane and start; tests take a fixed one.
     pub seed: u64,
+    /// Where retired segments are kept for new ones to overwrite; none: they are deleted.
+    pub spares: Option<SparesConfig>,
 }
 
 impl Default for LaneLogsConfig {
@@ -41,6 +45,7 @@ impl Default for LaneLogsConfig {
             read_size_bytes: 1 << 20,
             prewrite: true,
             seed: 0,
+            spares: None,
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::log::PartitionLog;
 use crate::log::recover::RecoveryReport;
 use crate::names::TRASH_SUFFIX;
 use crate::seeded_bugs::seeded_bug;
+use crate::spares::{Spares, SparesReport};
 
 use cache::ClockCache;
 use task_set::{LaneTask, TaskSet};
@@ -65,6 +66,12 @@ pub struct LaneMetrics {
     pub segments_created: u64,
     /// Segments deleted.
     pub segments_deleted: u64,
+    /// Segments that were created over a spare, of those created.
+    pub spares_taken: u64,
+    /// Segments whose file was kept as a spare, of those deleted.
+    pub spares_kept: u64,
+    /// Spares deleted because the disk got short.
+    pub spares_released: u64,
     /// Stretches of zeros written ahead.
     pub prewrites: u64,
     /// Reads answered from memory alone.
@@ -83,6 +90,10 @@ pub struct LaneMetrics {
     pub read_cache_bytes: u64,
     /// Writes in flight, now.
     pub writes_in_flight: u64,
+    /// Spares that can be taken, now.
+    pub spares: u64,
+    /// Disk space in spares, now. [`LaneLogs::release_spares`] gives it back.
+    pub spare_bytes: u64,
 }
 
 pub(crate) struct Lane<D: Disk> {
@@ -103,6 +114,7 @@ pub(crate) struct Lane<D: Disk> {
     spare_buffers: RefCell<Vec<D::Buffer>>,
     /// Space may have been freed.
     pub(crate) space: crate::event::Event,
+    pub(crate) spares: Spares,
 }
 
 impl<D: Disk> Lane<D> {
@@ -206,6 +218,16 @@ impl<D: Disk> Lane<D> {
         started
     }
 
+    /// Gives the space of all spares back to the disk; returns how many bytes.
+    pub(crate) async fn release_spares(&self) -> u64 {
+        let (count, bytes) = self.spares.release(&self.disk).await;
+        if count > 0 {
+            self.count(|metrics| metrics.spares_released += count as u64);
+            self.space.notify();
+        }
+        bytes
+    }
+
     fn open_logs(&self) -> Vec<Rc<PartitionLog<D>>> {
         let mut logs: Vec<_> = self
             .logs
@@ -249,6 +271,7 @@ impl<D: Disk> LaneLogs<D> {
         let tail_cache = ClockCache::new(config.tail_budget_bytes);
         let read_cache = ClockCache::new(config.read_budget_bytes);
         let generations = Generations::new(config.seed);
+        let spares = Spares::new(config.spares.clone());
         Self(Rc::new(Lane {
             disk,
             config,
@@ -266,6 +289,7 @@ impl<D: Disk> LaneLogs<D> {
             metrics: Cell::default(),
             spare_buffers: RefCell::default(),
             space: crate::event::Event::default(),
+            spares,
         }))
     }
 
@@ -293,6 +317,18 @@ impl<D: Disk> LaneLogs<D> {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Takes over the spare segments that a previous run left in [`LaneLogsConfig::spares`], as far as they fit. Until then
+    /// none is kept and none is used: call it before logs are opened.
+    pub async fn open_spares(&self) -> std::io::Result<SparesReport> {
+        self.0.spares.open(&self.0.disk).await
+    }
+
+    /// Deletes all spare segments, for when the disk gets short; returns the bytes that are free on return. Commits that
+    /// wait for room look again.
+    pub async fn release_spares(&self) -> u64 {
+        self.0.release_spares().await
     }
 
     /// Opens a log, recovering whatever a crash left. Creates nothing: an absent directory is an empty log, and its
@@ -382,6 +418,7 @@ impl<D: Disk> LaneLogs<D> {
                 .await
                 .map_err(io("sync"))?;
         }
+        log.keep_spares_of(&trash).await.map_err(io("sync trash"))?;
         self.remove_directory(&trash).await.map_err(io("delete"))?;
         self.0.space.notify();
         Ok(())
@@ -424,6 +461,8 @@ impl<D: Disk> LaneLogs<D> {
             tail_bytes: self.0.tail_cache.used() as u64,
             read_cache_bytes: self.0.read_cache.used() as u64,
             writes_in_flight: self.0.writes_in_flight.get() as u64,
+            spares: self.0.spares.free_count() as u64,
+            spare_bytes: self.0.spares.held_bytes(),
             ..self.0.metrics.get()
         }
     }

@@ -36,7 +36,7 @@
 //! # Map
 //! Pure decisions: `offsets`, `roll`, `reserve`, `prewrite`, `retention`, `recovery`, `producer_state`,
 //! `segment_meta`, `generation`, `block`, `region`, `chunk`, and the bytes of the small files in `segment_header` and `sidecar`.
-//! Shells: `log` and its parts, `lane`, `disk`.
+//! Shells: `log` and its parts, `lane`, `spares`, `disk`.
 
 pub mod block;
 mod bytes;
@@ -63,6 +63,7 @@ pub mod segment_header;
 mod segment_meta;
 mod sidecar;
 mod slice;
+mod spares;
 mod waiters;
 
 pub use config::{LaneLogsConfig, LogConfig};
@@ -75,3 +76,4 @@ pub use log::read::LogRead;
 pub use log::recover::{RecoveryReport, TornTail};
 pub use producer_state::ProducerState;
 pub use slice::LogSlice;
+pub use spares::{SparesConfig, SparesReport};

@@ -13,7 +13,7 @@
 //!
 //! # Map
 //! [`append`] takes batches in, [`commit`] writes them, [`read`] gives them out, [`lookup`] finds timestamps, [`change`]
-//! deletes, truncates and closes, [`space`] waits for room on
+//! deletes, truncates and closes, [`segment_files`] makes and deletes segments' files, [`space`] waits for room on
 //! the disk, [`progress`] tells who waits, [`recover`] opens by what [`scan`] finds.
 
 use std::cell::{Cell, RefCell};
@@ -47,6 +47,7 @@ pub(crate) mod progress;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod scan;
+pub(crate) mod segment_files;
 pub(crate) mod space;
 
 /// A segment's file: absent until its first commit, opened when first needed.

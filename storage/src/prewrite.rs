@@ -39,6 +39,11 @@ impl Prewrite {
         self.written_to = self.written_to.max(end);
     }
 
+    /// The file was written up to `end` before it became this segment's.
+    pub(crate) fn was_written_to(&mut self, end: u64) {
+        self.written_to = self.written_to.max(end);
+    }
+
     /// The stretch to write now, as `(start, end)`. The caller starts it at once.
     pub(crate) fn next(
         &mut self,

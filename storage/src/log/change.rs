@@ -20,7 +20,7 @@ use crate::seeded_bugs::seeded_bug;
 use crate::sidecar::{Sidecar, encode_log_start};
 
 impl<D: Disk> PartitionLog<D> {
-    fn io(&self, operation: &'static str) -> impl Fn(io::Error) -> ChangeError + use<D> {
+    pub(super) fn io(&self, operation: &'static str) -> impl Fn(io::Error) -> ChangeError + use<D> {
         let log_id = self.log_id();
         move |error| ChangeError::Io {
             log_id,
@@ -173,43 +173,17 @@ impl<D: Disk> PartitionLog<D> {
             }
             gone
         };
-        for segment in &gone {
-            self.delete_segment(segment).await?;
-        }
+        let count = gone.len();
+        let retired = self.delete_segments(gone).await?;
         self.lane
             .disk
             .sync_directory(self.directory())
             .await
             .map_err(self.io("sync log directory"))?;
+        let lane = &self.lane;
+        lane.spares.make_available(&lane.disk, retired).await;
         self.lane.space.notify();
-        Ok(gone.len())
-    }
-
-    async fn delete_segment(&self, segment: &Segment<D>) -> Result<(), ChangeError> {
-        self.delete_sidecar(segment.meta.base_offset()).await?;
-        match self.lane.disk.delete(&segment.file.path).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(self.io("delete segment")(error))
-            }
-            _ => {
-                self.lane.count(|metrics| metrics.segments_deleted += 1);
-                Ok(())
-            }
-        }
-    }
-
-    async fn delete_sidecar(&self, base: Offset) -> Result<(), ChangeError> {
-        match self
-            .lane
-            .disk
-            .delete(&sidecar_path(self.directory(), base))
-            .await
-        {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(self.io("delete index")(error))
-            }
-            _ => Ok(()),
-        }
+        Ok(count)
     }
 
     /// Cuts the log: the batch that holds `to` and everything after it are gone, durably on return. For logs that follow
@@ -266,7 +240,7 @@ impl<D: Disk> PartitionLog<D> {
             Some(Ok(SplitBatch::Whole { batch, .. })) => batch.header().base_offset.min(to),
             _ => to,
         };
-        let gone: Vec<Segment<D>> = {
+        let mut gone: Vec<Segment<D>> = {
             let mut state = self.state.borrow_mut();
             // What cannot be read any more must be out of reach before the first byte of it goes.
             let log_start = state.offsets.log_start();
@@ -285,13 +259,10 @@ impl<D: Disk> PartitionLog<D> {
             }
             gone
         };
-        let mut gone: Vec<_> = gone.iter().rev().collect();
-        if seeded_bug("truncated-from-the-front") {
+        if !seeded_bug("truncated-from-the-front") {
             gone.reverse();
         }
-        for segment in gone {
-            self.delete_segment(segment).await?;
-        }
+        let retired = self.delete_segments(gone).await?;
         let base = self
             .state
             .borrow()
@@ -311,7 +282,10 @@ impl<D: Disk> PartitionLog<D> {
         }
         // The new segment's base is what bounds the old one: with its name the cut is durable, and with its history
         // nothing from before the cut that stands elsewhere belongs to the log any more.
-        self.create_last_segment().await
+        self.create_last_segment().await?;
+        let lane = &self.lane;
+        lane.spares.make_available(&lane.disk, retired).await;
+        Ok(())
     }
 
     /// Writes a sealed segment's sidecar. Derived data: a failure costs a scan at the next start and nothing else.

@@ -13,24 +13,21 @@ use std::task::Waker;
 
 use corelane_format::FilePosition;
 
-use super::space::is_shortage;
+use super::space::{is_full, is_shortage};
 use super::{InFlight, LogState, PartitionLog, SegmentFile};
 use crate::chunk::Chunk;
-use crate::disk::{
-    Disk, DiskFile, PAGE_BYTES, make_directories_durably, short_write, sync_parent, write_padded,
-};
+use crate::disk::{Disk, DiskFile, short_write};
 use crate::error::FenceReason;
 use crate::lane::CommitRoute;
 use crate::lane::cache::Piece;
 use crate::lane::task_set::LaneTask;
-use crate::names::temporary_path;
 use crate::reserve::{reserve_ahead, reserve_target};
 use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::SegmentHeader;
 
 pub(super) type StepResult<T> = Result<T, (&'static str, io::Error)>;
 
-fn step(operation: &'static str) -> impl FnOnce(io::Error) -> (&'static str, io::Error) {
+pub(super) fn step(operation: &'static str) -> impl FnOnce(io::Error) -> (&'static str, io::Error) {
     move |error| (operation, error)
 }
 
@@ -238,76 +235,6 @@ impl<D: Disk> PartitionLog<D> {
         }
     }
 
-    /// Saves the index of the segment before the one that has just been created: it is complete and durable.
-    fn save_sealed_index(&self, created: SegmentHeader) {
-        let sealed = {
-            let state = self.state.borrow();
-            let at = state
-                .segments
-                .partition_point(|segment| segment.meta.base_offset() < created.base_offset);
-            at.checked_sub(1)
-                .map(|before| state.segments[before].meta.header.generation)
-        };
-        if let (Some(generation), Some(log)) = (sealed, self.weak().upgrade()) {
-            self.lane.spawn(Box::pin(async move {
-                log.write_sidecar(generation).await;
-                // It is written no more, and readers open it again: descriptors are for the segments in use.
-                let file = {
-                    let mut state = log.state.borrow_mut();
-                    let segment = state.segment_of(generation);
-                    segment.map(|segment| segment.file.clone())
-                };
-                drop(file.and_then(|file| file.handle.borrow_mut().take()));
-            }));
-        }
-    }
-
-    /// Temporary name, reserve, header page, flush, rename, sync the directory.
-    pub(crate) async fn create_segment(
-        &self,
-        segment_file: &SegmentFile<D>,
-        header: SegmentHeader,
-    ) -> StepResult<()> {
-        let disk = &self.lane.disk;
-        let temporary = temporary_path(&segment_file.path);
-        let file = match disk.create(&temporary).await {
-            Ok(file) => file,
-            // A deleted log's directory must not come back.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.fenced().is_none() => {
-                make_directories_durably(disk, self.directory())
-                    .await
-                    .map_err(step("make log directory"))?;
-                disk.create(&temporary)
-                    .await
-                    .map_err(step("create segment"))?
-            }
-            Err(error) => return Err(("create segment", error)),
-        };
-        let segment_size_bytes = self.state.borrow().config.segment_size_bytes;
-        let reserved = reserve_target(2 * PAGE_BYTES as u64, segment_size_bytes);
-        file.reserve(reserved)
-            .await
-            .map_err(step("reserve segment"))?;
-        write_padded(disk, &file, &header.encode(), FilePosition::ZERO)
-            .await
-            .map_err(step("write segment header"))?;
-        file.flush().await.map_err(step("flush segment"))?;
-        disk.rename(&temporary, &segment_file.path)
-            .await
-            .map_err(step("name segment"))?;
-        if !seeded_bug("segment-name-not-synced") {
-            sync_parent(disk, &segment_file.path)
-                .await
-                .map_err(step("sync log directory"))?;
-        }
-        segment_file.reserved_bytes.set(reserved);
-        *segment_file.handle.borrow_mut() = Some(Rc::new(file));
-        segment_file.exists.set(true);
-        self.lane.count(|metrics| metrics.segments_created += 1);
-        self.save_sealed_index(header);
-        Ok(())
-    }
-
     async fn ensure_reserved(
         &self,
         segment_file: &SegmentFile<D>,
@@ -325,6 +252,7 @@ impl<D: Disk> PartitionLog<D> {
                         .set(segment_file.reserved_bytes.get().max(target));
                 }
                 Err(_) if seeded_bug("no-space-ignored") => return Ok(()),
+                Err(error) if is_full(&error) && self.lane.release_spares().await > 0 => {}
                 Err(error) if is_shortage(&error) => self.wait_for_space(&mut waiting).await?,
                 Err(error) => return Err(("reserve segment", error)),
             }

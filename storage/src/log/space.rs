@@ -61,6 +61,11 @@ pub(super) fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
+/// Whether the disk is full: giving spare segments back may help at once.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
