@@ -416,6 +416,9 @@ impl Disk for MemoryDisk {
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.operation(OperationKind::Rename).await?;
         self.lookup(from)?;
+        if let Some(parent) = to.parent() {
+            self.lookup(parent)?;
+        }
         let change = NameChange::Rename {
             from: from.to_path_buf(),
             to: to.to_path_buf(),
