@@ -37,7 +37,7 @@ pub enum DumpItem {
         /// What is wrong.
         detail: String,
     },
-    /// Nothing but zeros from here on.
+    /// Nothing but zeros from here on, or what an earlier use of the file left.
     End {
         /// Where the last block ends.
         position: FilePosition,
@@ -111,9 +111,10 @@ impl<'a, D: Disk> SegmentDump<'a, D> {
             }
         }
         let from = self.position;
-        let next = self
+        let before = Offset::new(self.next_offset.get() - 1);
+        let (next, behind) = self
             .reader
-            .find_block(from, &self.header, Offset::new(self.next_offset.get() - 1))
+            .find_block(from, u64::MAX, &self.header, before)
             .await?;
         let detail = failure.unwrap_or_default();
         if let Some((position, _)) = next {
@@ -127,7 +128,7 @@ impl<'a, D: Disk> SegmentDump<'a, D> {
         }
         self.done = true;
         let position = FilePosition::new(from);
-        if self.reader.is_zero_from(from).await? {
+        if behind.zeros || behind.is_stale() {
             return Ok(Some(DumpItem::End { position }));
         }
         Ok(Some(DumpItem::Damage {

@@ -14,7 +14,7 @@
 //! # Map
 //! [`append`] takes batches in, [`commit`] writes them, [`read`] gives them out, [`lookup`] finds timestamps, [`change`]
 //! deletes, truncates and closes, [`segment_files`] makes and deletes segments' files, [`space`] waits for room on
-//! the disk, [`progress`] tells who waits, [`recover`] opens by what [`scan`] finds.
+//! the disk, [`progress`] tells who waits, [`recover`] opens by what [`scan`] finds in [`windows`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -49,6 +49,7 @@ pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod segment_files;
 pub(crate) mod space;
+pub(crate) mod windows;
 
 /// A segment's file: absent until its first commit, opened when first needed.
 pub(crate) struct SegmentFile<D: Disk> {

@@ -117,12 +117,12 @@ fn recover_with(value: impl FnOnce(&SegmentHeader) -> Vec<u8>) -> (RecoveryRepor
     })
 }
 
-fn expect_torn(what: &str, report: &RecoveryReport, names: &[String]) {
-    assert_eq!(
-        report.torn_tail.as_ref().map(|torn| torn.offset),
-        Some(Offset::new(CARRIER)),
-        "{what}: {report:?}"
-    );
+/// The log ends before the torn block. With foreign headers in its body the rest passes for what an earlier use of the file
+/// left, so nothing may be said of it; what is said must be right.
+fn expect_cut(what: &str, report: &RecoveryReport, names: &[String]) {
+    if let Some(torn) = &report.torn_tail {
+        assert_eq!(torn.offset, Offset::new(CARRIER), "{what}: {report:?}");
+    }
     assert_eq!(report.log_end_offset, Offset::new(CARRIER), "{what}");
     assert_eq!(report.quarantined, vec![], "{what}");
     let expected: Vec<String> = (0..CARRIER).map(|index| format!("b{index}")).collect();
@@ -151,7 +151,7 @@ fn everything_guessed_but_the_random_half_is_not_enough() {
                 }
                 .value()
             });
-            expect_torn(what, &report, &names);
+            expect_cut(what, &report, &names);
         }
     }
 }
@@ -192,7 +192,7 @@ fn offsets_and_lengths_that_cannot_be_are_refused_whatever_the_generation() {
             }
             .value()
         });
-        expect_torn(&format!("{first_offset} {body_length:?}"), &report, &names);
+        expect_cut(&format!("{first_offset} {body_length:?}"), &report, &names);
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, LogId, Offset};
+use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, CommitBlockHeader, LogId, Offset};
 use corelane_storage::disk::memory::{MemoryDisk, OperationKind, Survival};
 use corelane_storage::segment_header::SegmentHeader;
 use corelane_storage::{LaneLogsConfig, LogConfig, OpenError, ReadError};
@@ -538,6 +538,107 @@ fn blocks_of_an_earlier_generation_never_decode() {
         assert_eq!(report.log_end_offset, Offset::new(1), "{report:?}");
         assert_eq!(names(&read_all(&log).await), ["b0"]);
     });
+}
+
+/// A log in a file that had an earlier use: what that left stands behind the new blocks.
+fn written_over(stale: &[u8], from: impl FnOnce(usize) -> usize) -> (MemoryDisk, usize) {
+    let disk = written(3, false, &LogConfig::default());
+    let mut content = disk.content(&segment(0)).expect("a segment");
+    let last = *block_positions(&content).last().expect("blocks");
+    let header = CommitBlockHeader::decode(&content[last..]).expect("a block");
+    let end = last + COMMIT_BLOCK_HEADER_BYTES + header.body_length as usize;
+    let from = from(end);
+    content.truncate(from);
+    content.extend_from_slice(stale);
+    disk.set_content(&segment(0), content);
+    (disk, end)
+}
+
+/// The blocks of another log, over and over.
+fn earlier_use(size_bytes: usize) -> Vec<u8> {
+    let config = LaneLogsConfig {
+        seed: 99,
+        ..small_lane()
+    };
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, config);
+    run(&logs, async {
+        let (log, _) = open(&logs, LogConfig::default()).await;
+        for index in 0..20 {
+            append_durably(&log, &Batch::new(format!("old{index}"), 1).sized(5000)).await;
+        }
+    });
+    let content = disk.content(&segment(0)).expect("a segment");
+    let blocks = block_positions(&content);
+    let used = &content[4096..*blocks.last().expect("blocks")];
+    used.iter().copied().cycle().take(size_bytes).collect()
+}
+
+#[test]
+fn what_an_earlier_use_of_the_file_left_is_no_torn_tail() {
+    let stale = earlier_use(300_000);
+    for from in [
+        |end: usize| end.next_multiple_of(4096),
+        |end: usize| end.next_multiple_of(512),
+        |end: usize| end.next_multiple_of(64),
+        |end: usize| end.next_multiple_of(64) + 512,
+    ] {
+        let (disk, _) = written_over(&stale, from);
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, report) = open(&logs, LogConfig::default()).await;
+            assert_eq!(report.torn_tail, None);
+            assert_eq!(report.quarantined, vec![]);
+            assert_eq!(names(&read_all(&log).await), expected_names(3));
+            for index in 3..40 {
+                append_durably(&log, &Batch::new(format!("b{index}"), 1).sized(300)).await;
+            }
+        });
+        let logs = lane(&disk.crash(Survival::None), small_lane());
+        run(&logs, async {
+            let (log, report) = open(&logs, LogConfig::default()).await;
+            assert_eq!(report.torn_tail, None);
+            assert_eq!(names(&read_all(&log).await), expected_names(40));
+        });
+    }
+}
+
+#[test]
+fn a_torn_tail_over_an_earlier_use_is_still_one() {
+    // The last block's header is whole and its body is not: the write was under way.
+    let stale = earlier_use(300_000);
+    let (disk, end) = written_over(&stale, |end| end - 100);
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, report) = open(&logs, LogConfig::default()).await;
+        let torn = report.torn_tail.expect("a torn tail");
+        assert_eq!(torn.offset, Offset::new(2));
+        assert!(torn.position < end as u64);
+        assert_eq!(names(&read_all(&log).await), expected_names(2));
+        append_durably(&log, &Batch::new("next", 1)).await;
+        assert_eq!(log.segments(), 2);
+    });
+}
+
+#[test]
+fn a_large_file_is_not_read_to_its_end() {
+    const FILE_BYTES: usize = 88 << 20;
+    let stale = earlier_use(FILE_BYTES);
+    for tail in [stale, vec![0; FILE_BYTES]] {
+        let (disk, _) = written_over(&tail, |end| end.next_multiple_of(4096));
+        drop(tail);
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, report) = open(&logs, LogConfig::default()).await;
+            assert_eq!(report.log_end_offset, Offset::new(3));
+            assert!(
+                report.scanned_bytes < 72 << 20,
+                "{} bytes",
+                report.scanned_bytes
+            );
+            assert_eq!(names(&read_all(&log).await), expected_names(3));
+        });
+    }
 }
 
 #[test]

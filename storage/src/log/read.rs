@@ -409,8 +409,8 @@ impl<D: Disk> PartitionLog<D> {
         offset: Offset,
     ) -> Result<Option<(u64, Offset)>, ReadError> {
         let mut scan = super::scan::BlockReader::<D>::new(file, plan.end_position);
-        let found = scan
-            .find_block(position, &plan.segment, offset)
+        let (found, _) = scan
+            .find_block(position, plan.end_position, &plan.segment, offset)
             .await
             .map_err(|error| self.io_error(error))?;
         Ok(found

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, FilePosition, LogId, Offset, TimestampMs};
 
-use super::scan::{BlockReader, scan_segment};
+use super::scan::{BlockReader, Reach, SEARCH_BYTES, scan_segment};
 use super::{Carry, LogState, PartitionLog, Segment, SegmentFile};
 use crate::block::block_ceil;
 use crate::config::LogConfig;
@@ -280,6 +280,9 @@ impl<D: Disk> Opening<'_, D> {
             .await
             .map_err(Self::io("read", &path))?;
         let vouched = sidecar.as_ref().map(|(sidecar, _)| sidecar.meta.end_offset);
+        let vouched_position = sidecar
+            .as_ref()
+            .map_or(0, |(sidecar, _)| sidecar.meta.end_position);
         let sound = sidecar.and_then(|(sidecar, is_sound)| is_sound.then_some(sidecar));
         let interval = self.config.index_interval_bytes;
         let stop = next.unwrap_or(Offset::new(i64::MAX));
@@ -308,11 +311,20 @@ impl<D: Disk> Opening<'_, D> {
 
         self.report.segments_scanned += 1;
         let known_gaps = start.meta.gaps.clone();
+        let reach = Reach {
+            stop,
+            search_until: vouched_position,
+            search_bytes: if next.is_some() {
+                u64::MAX
+            } else {
+                SEARCH_BYTES + self.config.message_size_bytes_max as u64
+            },
+        };
         let mut scan = scan_segment(
             &mut reader,
             start.meta.clone(),
             start.producers.clone(),
-            stop,
+            reach,
             interval,
         )
         .await
@@ -324,19 +336,25 @@ impl<D: Disk> Opening<'_, D> {
         };
         let verdict = judge(&scan.gaps, scan.meta.end_offset, flushed);
         if let Some(cut) = &verdict.cut {
-            // What was gathered behind the cut must not count.
             let cut_at = cut.start;
-            scan = scan_segment(&mut reader, start.meta, start.producers, cut_at, interval)
-                .await
-                .map_err(Self::io("scan", &path))?;
-            scan.meta.end_offset = cut_at;
+            if cut.end.is_some() {
+                // What was gathered behind the cut must not count.
+                let reach = Reach {
+                    stop: cut_at,
+                    ..reach
+                };
+                scan = scan_segment(&mut reader, start.meta, start.producers, reach, interval)
+                    .await
+                    .map_err(Self::io("scan", &path))?;
+                scan.meta.end_offset = cut_at;
+            }
             self.report.torn_tail = Some(TornTail {
                 offset: cut_at,
                 position: cut.position,
                 detail: cut.detail.clone(),
             });
         }
-        self.report.scanned_bytes += reader.bytes_read;
+        self.report.scanned_bytes += reader.bytes_read();
         for range in &verdict.quarantine {
             scan.meta.quarantine(range.clone());
         }
@@ -350,6 +368,7 @@ impl<D: Disk> Opening<'_, D> {
         let closed = next.is_some()
             || (verdict.cut.is_some() && !seeded_bug("torn-segment-goes-on"))
             || !verdict.quarantine.is_empty()
+            || scan.stale
             || !header_is_sound;
         let mut carry = Carry::None;
         if closed {
@@ -397,18 +416,19 @@ impl<D: Disk> Opening<'_, D> {
             return Ok(header);
         }
         // A sealed segment is quarantined whole. Of the last one nobody knows how far it went, unless nothing was written.
-        let is_empty = reader.is_zero_from(FIRST_BLOCK_POSITION);
-        if !is_sealed && !is_empty.await.map_err(io())? {
-            return Err(OpenError::HeaderLost {
-                path: path.to_path_buf(),
-            });
-        }
-        Ok(SegmentHeader {
+        let nobody = SegmentHeader {
             log_id: self.log_id,
             generation: 0,
             base_offset: base,
             history,
-        })
+        };
+        let search = reader.find_block(FIRST_BLOCK_POSITION, SEARCH_BYTES, &nobody, base);
+        if !is_sealed && !search.await.map_err(io())?.1.zeros {
+            return Err(OpenError::HeaderLost {
+                path: path.to_path_buf(),
+            });
+        }
+        Ok(nobody)
     }
 
     /// The sidecar of the segment from `base` on, whoever it is. Derived data that cannot be read is data that is not

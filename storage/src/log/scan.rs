@@ -4,69 +4,68 @@
 
 use std::io;
 
+use corelane_format::commit_block::COMMIT_BLOCK_MAGIC;
 use corelane_format::kafka::BatchHeader;
-use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, CommitBlockHeader, FilePosition, LogId, Offset};
+use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, CommitBlockHeader, LogId, Offset};
 
-use crate::block::{BlockAt, BlockError, block_ceil, check_block, check_header};
-use crate::disk::{Disk, DiskFile, page_ceil, page_floor};
+use super::windows::Windows;
+use crate::block::{BLOCK_ALIGNMENT, BlockAt, BlockError, block_ceil, check_block, check_header};
+use crate::disk::Disk;
 use crate::producer_state::ProducerState;
 use crate::recovery::Gap;
 use crate::region::candidates;
 use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader};
 use crate::segment_meta::{SegmentMeta, batch_timestamp};
 
-/// How much of a file is read at once.
-const WINDOW_BYTES: usize = 1 << 20;
+/// How far behind damage the next sound block of a log's last segment is looked for, and one batch further.
+///
+/// A crash leaves gaps only among the commits that were in flight: a few blocks, each of one batch or of the largest commit
+/// at most, and none of them was acknowledged behind the first that is missing. So for a torn tail much less would do.
+/// Rot may lie anywhere. What it hits below the last checkpoint is known to have been durable whatever is found, and a
+/// checkpoint is taken about every so many bytes: so behind it there is hardly more to look through than this. Only a
+/// stretch longer than this without one sound block, in the part of a log that no checkpoint has covered yet, passes
+/// for a torn tail. In return, what an earlier use of the file left behind the tail is never read to its end.
+pub(crate) const SEARCH_BYTES: u64 = 64 << 20;
 
-/// Reads a segment's file in large windows.
+/// Reads a segment's file block by block.
 pub(crate) struct BlockReader<'a, D: Disk> {
-    file: &'a D::File,
-    size: u64,
-    window_position: u64,
-    window: Option<<D::File as DiskFile>::ReadBuffer>,
-    pub(crate) bytes_read: u64,
+    windows: Windows<'a, D>,
+}
+
+/// What lies behind the last sound block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// Nothing but zeros, as far as was looked.
+    pub(crate) zeros: bool,
+    /// The header of a block of this segment: an unfinished or damaged one.
+    own: bool,
+    /// The header of a block of something else: the file had an earlier use.
+    foreign: bool,
+}
+
+impl Behind {
+    /// Bytes of an earlier use of the file, and no sign of a block of this one.
+    pub(crate) fn is_stale(self) -> bool {
+        self.foreign && !self.own
+    }
 }
 
 impl<'a, D: Disk> BlockReader<'a, D> {
     /// Reads nothing at or above `size`.
     pub(crate) fn new(file: &'a D::File, size: u64) -> Self {
         Self {
-            file,
-            size,
-            window_position: 0,
-            window: None,
-            bytes_read: 0,
+            windows: Windows::new(file, size),
         }
+    }
+
+    /// How much was read so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.windows.bytes_read
     }
 
     /// The bytes at `position`: at least `size_bytes` unless the file ends before.
     pub(crate) async fn bytes(&mut self, position: u64, size_bytes: usize) -> io::Result<&[u8]> {
-        let have = self
-            .window
-            .as_ref()
-            .map_or(0, |window| window.as_ref().len()) as u64;
-        let wanted_end = (position + size_bytes as u64).min(self.size);
-        let covered = self.window.is_some()
-            && position >= self.window_position
-            && wanted_end <= self.window_position + have;
-        if !covered && position < self.size {
-            let start = page_floor(position);
-            let length = page_ceil(position - start + size_bytes as u64).max(WINDOW_BYTES as u64);
-            let length = length.min(page_ceil(self.size - start)) as usize;
-            let window = self.file.read_at(FilePosition::new(start), length).await?;
-            self.bytes_read += window.as_ref().len() as u64;
-            self.window_position = start;
-            self.window = Some(window);
-        }
-        let Some(window) = &self.window else {
-            return Ok(&[]);
-        };
-        let window = window.as_ref();
-        let Some(at) = position.checked_sub(self.window_position) else {
-            return Ok(&[]);
-        };
-        let end = ((self.size.saturating_sub(self.window_position)) as usize).min(window.len());
-        Ok(window.get(at as usize..end).unwrap_or(&[]))
+        self.windows.bytes(position, size_bytes).await
     }
 
     /// The block at `position`, checked whole; its batches go to `batches` and count only if it is sound.
@@ -79,7 +78,7 @@ impl<'a, D: Disk> BlockReader<'a, D> {
         let mut needed = COMMIT_BLOCK_HEADER_BYTES;
         loop {
             batches.clear();
-            let file_end = self.size;
+            let file_end = self.windows.size();
             let bytes = self.bytes(position, needed).await?;
             match check_block(bytes, segment, |batch, _| batches.push(*batch)) {
                 BlockAt::Valid(header) => return Ok(Ok(header)),
@@ -98,55 +97,48 @@ impl<'a, D: Disk> BlockReader<'a, D> {
         }
     }
 
-    /// The first sound block of the segment at or after `position` whose first offset lies above `offset`.
+    /// The first sound block of the segment at or after `position`, and below `until`, whose first offset lies above
+    /// `offset`; and what else was seen on the way.
     pub(crate) async fn find_block(
         &mut self,
         position: u64,
+        until: u64,
         segment: &SegmentHeader,
         offset: Offset,
-    ) -> io::Result<Option<(u64, CommitBlockHeader)>> {
+    ) -> io::Result<(Option<(u64, CommitBlockHeader)>, Behind)> {
         let mut at = block_ceil(position.max(FIRST_BLOCK_POSITION));
         let mut batches = Vec::new();
-        while at + COMMIT_BLOCK_HEADER_BYTES as u64 <= self.size {
+        let mut behind = Behind {
+            zeros: true,
+            own: false,
+            foreign: false,
+        };
+        while at < until {
             let bytes = self.bytes(at, COMMIT_BLOCK_HEADER_BYTES).await?;
             if bytes.len() < COMMIT_BLOCK_HEADER_BYTES {
-                return Ok(None);
+                behind.zeros &= is_zero(bytes);
+                break;
             }
+            let wanted = (until - at).saturating_add(BLOCK_ALIGNMENT - 1);
+            let length = whole_blocks((bytes.len() as u64).min(wanted) as usize);
             // Everything that is at hand at one go.
+            let bytes = &bytes[..length];
+            behind.zeros = behind.zeros && is_zero(bytes);
             let found = bytes
                 .chunks_exact(COMMIT_BLOCK_HEADER_BYTES)
-                .position(|chunk| {
-                    check_header(chunk, segment)
-                        .is_ok_and(|header| header.first_offset > offset.get())
-                });
+                .position(|chunk| behind.note(chunk, segment, offset));
             match found {
-                None => at += whole_blocks(bytes.len()),
+                None => at += length as u64,
                 Some(index) => {
                     at += (index * COMMIT_BLOCK_HEADER_BYTES) as u64;
                     if let Ok(header) = self.block(at, segment, &mut batches).await? {
-                        return Ok(Some((at, header)));
+                        return Ok((Some((at, header)), behind));
                     }
                     at += COMMIT_BLOCK_HEADER_BYTES as u64;
                 }
             }
         }
-        Ok(None)
-    }
-
-    /// Whether nothing but zeros follows.
-    pub(crate) async fn is_zero_from(&mut self, position: u64) -> io::Result<bool> {
-        let mut at = position;
-        while at < self.size {
-            let bytes = self.bytes(at, 1).await?;
-            if bytes.is_empty() {
-                return Ok(true);
-            }
-            if bytes.iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            at += bytes.len() as u64;
-        }
-        Ok(true)
+        Ok((None, behind))
     }
 
     /// Who the segment from `base` on is, by its first block, for want of a header page. Nothing but the log itself ever
@@ -177,9 +169,37 @@ impl<'a, D: Disk> BlockReader<'a, D> {
     }
 }
 
+impl Behind {
+    /// Notes whose header, if anybody's, `chunk` is; whether a block that is looked for may stand there.
+    fn note(&mut self, chunk: &[u8], segment: &SegmentHeader, offset: Offset) -> bool {
+        if chunk.first_chunk() != Some(&COMMIT_BLOCK_MAGIC.to_le_bytes()) {
+            return false;
+        }
+        match check_header(chunk, segment) {
+            Ok(header) => {
+                self.own = true;
+                header.first_offset > offset.get()
+            }
+            Err(BlockError::Foreign { .. }) => {
+                self.foreign = true;
+                false
+            }
+            Err(BlockError::Header(_)) => false,
+            Err(_) => {
+                self.own = true;
+                false
+            }
+        }
+    }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
 /// How far the next place for a block is when none of these bytes begins one.
-const fn whole_blocks(size_bytes: usize) -> u64 {
-    (size_bytes / COMMIT_BLOCK_HEADER_BYTES * COMMIT_BLOCK_HEADER_BYTES) as u64
+const fn whole_blocks(size_bytes: usize) -> usize {
+    size_bytes / COMMIT_BLOCK_HEADER_BYTES * COMMIT_BLOCK_HEADER_BYTES
 }
 
 /// A scan's result.
@@ -189,22 +209,37 @@ pub(super) struct Scan {
     pub(super) gaps: Vec<Gap>,
     /// The highest flushed offset any block vouches for.
     pub(super) flushed: Offset,
+    /// What an earlier use of the file left follows the last block.
+    pub(super) stale: bool,
 }
 
-/// Follows the chain from where `meta` ends, up to `stop`.
+/// How far a scan goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// Blocks end at or below this offset.
+    pub(super) stop: Offset,
+    /// Behind damage the next block is looked for at least up to this position,
+    pub(super) search_until: u64,
+    /// and at least over so many bytes.
+    pub(super) search_bytes: u64,
+}
+
+/// Follows the chain from where `meta` ends, as far as `reach` says.
 pub(super) async fn scan_segment<D: Disk>(
     reader: &mut BlockReader<'_, D>,
     meta: SegmentMeta,
     producers: ProducerState,
-    stop: Offset,
+    reach: Reach,
     interval_bytes: u64,
 ) -> io::Result<Scan> {
     let segment = meta.header;
+    let stop = reach.stop;
     let mut scan = Scan {
         meta,
         producers,
         gaps: Vec::new(),
         flushed: Offset::new(i64::MIN),
+        stale: false,
     };
     let mut batches: Vec<BatchHeader> = Vec::new();
     while scan.meta.end_offset < stop {
@@ -246,9 +281,11 @@ pub(super) async fn scan_segment<D: Disk>(
             },
         ));
         let start = scan.meta.end_offset;
-        let next = reader
-            .find_block(scan.meta.end_position, &segment, start)
-            .await?;
+        let from = scan.meta.end_position;
+        let until = reach
+            .search_until
+            .max(from.saturating_add(reach.search_bytes));
+        let (next, behind) = reader.find_block(from, until, &segment, start).await?;
         let detail = error.to_string();
         if let Some((found, header)) = next {
             let end = Offset::new(header.first_offset);
@@ -262,7 +299,9 @@ pub(super) async fn scan_segment<D: Disk>(
             scan.meta.end_position = found;
             scan.meta.chain = header.previous_checksum;
         } else {
-            if !reader.is_zero_from(scan.meta.end_position).await? {
+            if behind.is_stale() {
+                scan.stale = true;
+            } else if !behind.zeros {
                 scan.gaps.push(Gap {
                     start,
                     end: None,
