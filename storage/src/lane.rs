@@ -22,6 +22,7 @@ use crate::disk::{Disk, sync_parent};
 use crate::error::{ChangeError, FenceReason, LogFenced, OpenError};
 use crate::generation::Generations;
 use crate::log::PartitionLog;
+use crate::log::checkpoint::LaneCheckpoints;
 use crate::log::recover::RecoveryReport;
 use crate::names::TRASH_SUFFIX;
 use crate::seeded_bugs::seeded_bug;
@@ -62,6 +63,8 @@ pub struct LaneMetrics {
     pub commit_bytes: u64,
     /// Commits, reservations and creations that failed for good.
     pub failures: u64,
+    /// Checkpoints of active segments written.
+    pub checkpoints: u64,
     /// Segments created.
     pub segments_created: u64,
     /// Segments deleted.
@@ -115,6 +118,8 @@ pub(crate) struct Lane<D: Disk> {
     /// Space may have been freed.
     pub(crate) space: crate::event::Event,
     pub(crate) spares: Spares,
+    pub(crate) checkpoints: RefCell<LaneCheckpoints<D>>,
+    pub(crate) itself: Weak<Lane<D>>,
 }
 
 impl<D: Disk> Lane<D> {
@@ -272,7 +277,7 @@ impl<D: Disk> LaneLogs<D> {
         let read_cache = ClockCache::new(config.read_budget_bytes);
         let generations = Generations::new(config.seed);
         let spares = Spares::new(config.spares.clone());
-        Self(Rc::new(Lane {
+        Self(Rc::new_cyclic(|itself| Lane {
             disk,
             config,
             generations,
@@ -290,6 +295,8 @@ impl<D: Disk> LaneLogs<D> {
             spare_buffers: RefCell::default(),
             space: crate::event::Event::default(),
             spares,
+            checkpoints: RefCell::default(),
+            itself: itself.clone(),
         }))
     }
 

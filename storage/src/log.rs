@@ -13,8 +13,9 @@
 //!
 //! # Map
 //! [`append`] takes batches in, [`commit`] writes them, [`read`] gives them out, [`lookup`] finds timestamps, [`change`]
-//! deletes, truncates and closes, [`segment_files`] makes and deletes segments' files, [`space`] waits for room on
-//! the disk, [`progress`] tells who waits, [`recover`] opens by what [`scan`] finds in [`windows`].
+//! deletes, truncates and closes, [`segment_files`] makes and deletes segments' files, [`checkpoint`] keeps starts after a
+//! crash short, [`space`] waits for room on the disk, [`progress`] tells who waits, [`recover`] opens by what [`scan`]
+//! finds in [`windows`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -39,8 +40,11 @@ use crate::region::Region;
 use crate::segment_meta::SegmentMeta;
 use crate::waiters::OffsetWaiters;
 
+use checkpoint::CheckpointState;
+
 pub(crate) mod append;
 pub(crate) mod change;
+pub(crate) mod checkpoint;
 pub(crate) mod commit;
 pub(crate) mod lookup;
 pub(crate) mod progress;
@@ -92,6 +96,8 @@ pub(crate) struct Segment<D: Disk> {
     pub(crate) prewrite: Prewrite,
     /// Nothing may be appended to it any more, whatever its size.
     pub(crate) closed: bool,
+    /// Up to where its sidecar knows it.
+    pub(crate) checkpoint_position: u64,
     /// The producers as of its end, until its sidecar is written.
     pub(crate) sealed_producers: Option<ProducerState>,
 }
@@ -122,6 +128,7 @@ pub(crate) struct LogState<D: Disk> {
     pub(crate) generation_counter: u32,
     /// How many truncations the log has had.
     pub(crate) history: u64,
+    pub(crate) checkpoint: CheckpointState,
     pub(crate) open: Option<OpenChunk<D::Buffer>>,
     /// Sealed, not yet started.
     pub(crate) sealed: VecDeque<Rc<Chunk<D::Buffer>>>,
@@ -162,6 +169,8 @@ pub struct PartitionLog<D: Disk> {
     pub(crate) loaded: Event,
     /// One change of the log's extent at a time.
     pub(crate) changing: TaskLock,
+    /// One sidecar is written at a time.
+    pub(crate) saving: TaskLock,
 }
 
 impl<D: Disk> std::fmt::Debug for PartitionLog<D> {
@@ -194,6 +203,7 @@ impl<D: Disk> PartitionLog<D> {
             progress: Event::default(),
             loaded: Event::default(),
             changing: TaskLock::default(),
+            saving: TaskLock::default(),
         })
     }
 

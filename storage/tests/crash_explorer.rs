@@ -47,6 +47,7 @@ fn config() -> LogConfig {
 fn lane_config() -> LaneLogsConfig {
     LaneLogsConfig {
         commit_size_bytes_max: 8 << 10,
+        checkpoint_bytes: 8 << 10,
         prewrite: true,
         ..small_lane()
     }

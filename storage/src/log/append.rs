@@ -207,6 +207,7 @@ impl<D: Disk> PartitionLog<D> {
             file: SegmentFile::new(segment_path(self.directory(), base_offset), false),
             prewrite: Prewrite::default(),
             closed: false,
+            checkpoint_position: 0,
             sealed_producers: None,
         });
     }
@@ -307,6 +308,7 @@ impl<D: Disk> LogState<D> {
             .max(self.recent_commit_bytes - self.recent_commit_bytes / 8);
         self.tail.insert(chunk.first_offset(), chunk.clone());
         self.sealed.push_back(chunk);
+        self.take_checkpoint();
     }
 
     fn open_chunk(&mut self, lane: &Lane<D>, size_bytes: usize, base_offset: Offset) {

@@ -215,6 +215,7 @@ impl<D: Disk> PartitionLog<D> {
 
     async fn truncate_frozen(&self, to: Offset, end: Offset) -> Result<(), ChangeError> {
         self.wait_flushed(end).await?;
+        let _saving = self.saving.lock().await;
         // Whole batches only, as Kafka cuts.
         let read = self.read(to, end, 1, true).await?;
         let result = self.cut_at(to, &read).await;
@@ -248,6 +249,7 @@ impl<D: Disk> PartitionLog<D> {
             state.producers.truncate(cut);
             state.tail.clear();
             state.regions.clear();
+            state.checkpoint.forget();
             state.carry = Carry::None;
             let keep = state
                 .segments
@@ -290,6 +292,7 @@ impl<D: Disk> PartitionLog<D> {
 
     /// Writes a sealed segment's sidecar. Derived data: a failure costs a scan at the next start and nothing else.
     pub(crate) async fn write_sidecar(&self, generation: u64) {
+        let _guard = self.saving.lock().await;
         let encoded = {
             let mut state = self.state.borrow_mut();
             let Some(segment) = state.segment_of(generation) else {

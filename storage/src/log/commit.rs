@@ -197,6 +197,7 @@ impl<D: Disk> PartitionLog<D> {
         woken.into_iter().for_each(Waker::wake);
         self.progress.notify();
         self.look_ahead();
+        self.note_growth(chunk.write_bytes() as u64);
         let more = {
             let state = self.state.borrow();
             state.fenced.is_none() && (state.open.is_some() || !state.sealed.is_empty())

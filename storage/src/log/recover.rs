@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, FilePosition, LogId, Offset, TimestampMs};
 
+use super::checkpoint::CheckpointState;
 use super::scan::{BlockReader, Reach, SEARCH_BYTES, scan_segment};
 use super::{Carry, LogState, PartitionLog, Segment, SegmentFile};
 use crate::block::block_ceil;
@@ -152,6 +153,7 @@ impl<D: Disk> PartitionLog<D> {
             segments,
             generation_counter,
             history,
+            checkpoint: CheckpointState::default(),
             open: None,
             sealed: VecDeque::new(),
             in_flight: VecDeque::new(),
@@ -298,17 +300,19 @@ impl<D: Disk> Opening<'_, D> {
                     file: segment_file,
                     prewrite: Prewrite::default(),
                     sealed_producers: None,
+                    checkpoint_position: 0,
                     closed: true,
                 };
                 return Ok((segment, Carry::None));
             }
-            Some(sidecar) if next.is_none() => sidecar,
+            Some(sidecar) if next.is_none_or(|next| sidecar.meta.end_offset < next) => sidecar,
             _ => Sidecar {
                 meta: SegmentMeta::new(header),
                 producers: self.producers.clone(),
             },
         };
 
+        let checkpoint_position = start.meta.end_position;
         self.report.segments_scanned += 1;
         let known_gaps = start.meta.gaps.clone();
         let reach = Reach {
@@ -389,6 +393,7 @@ impl<D: Disk> Opening<'_, D> {
             file: segment_file,
             prewrite: Prewrite::default(),
             sealed_producers: None,
+            checkpoint_position,
             closed,
         };
         Ok((segment, carry))

@@ -177,7 +177,7 @@ mod tests {
     const SIZE: u64 = 5 * WINDOW_BYTES + 8192 + 100;
 
     fn content() -> Vec<u8> {
-        (0..SIZE).map(|at| (at * 31 >> 7) as u8).collect()
+        (0..SIZE).map(|at| ((at * 31) >> 7) as u8).collect()
     }
 
     fn with_file(test: impl AsyncFnOnce(&MemoryDisk, Windows<'_, MemoryDisk>)) {
