@@ -29,6 +29,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile, make_directories_durably, page_floor};
+use crate::seeded_bugs::seeded_bug;
 
 use shelf::{Admission, Shelf, Spare};
 
@@ -164,6 +165,10 @@ impl Spares {
         if let Err(error) = disk.rename(path, &self.path(spare)).await {
             tracing::debug!(path = %path.display(), %error, "not kept as a spare segment");
             self.change(|shelf| shelf.forget(spare));
+            return None;
+        }
+        if seeded_bug("spare-taken-before-its-old-name-is-gone") {
+            self.change(|shelf| shelf.add(spare));
             return None;
         }
         Some(Retired(spare))

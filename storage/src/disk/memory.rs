@@ -17,7 +17,7 @@ use std::task::Waker;
 
 use super::{DirectoryEntry, Disk, DiskBuffer, PAGE_BYTES};
 use inode::{Dice, Inode, survivors};
-use names::{NameChange, Node, change_name};
+use names::{NameChange, Node, change_name, durable_with};
 
 mod file;
 mod inode;
@@ -483,16 +483,9 @@ impl Disk for MemoryDisk {
         let mut state = self.0.borrow_mut();
         let pending = std::mem::take(&mut state.pending_names);
         let mut names = std::mem::take(&mut state.durable_names);
-        for change in pending {
-            let touches = match &change {
-                NameChange::Link { path: changed, .. } | NameChange::Unlink { path: changed } => {
-                    changed.parent() == Some(path)
-                }
-                NameChange::Rename { from, to } => {
-                    from.parent() == Some(path) || to.parent() == Some(path)
-                }
-            };
-            if touches {
+        let durable = durable_with(&pending, path);
+        for (change, is_durable) in pending.into_iter().zip(durable) {
+            if is_durable {
                 change_name(&mut names, &change);
             } else {
                 state.pending_names.push(change);

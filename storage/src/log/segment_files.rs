@@ -56,15 +56,21 @@ impl<D: Disk> PartitionLog<D> {
         let is_recycled = spare.is_some();
         let (file, reserved) = match spare {
             Some(spare) => {
+                if seeded_bug("spare-named-before-its-header") {
+                    let named = disk.rename(&temporary, &segment_file.path).await;
+                    named.map_err(step("name segment"))?;
+                }
                 write_first_pages(disk, &spare.file, header).await?;
                 (spare.file, spare.size_bytes)
             }
             None => self.fresh_file(&temporary, header, size_bytes_max).await?,
         };
         file.flush().await.map_err(step("flush segment"))?;
-        disk.rename(&temporary, &segment_file.path)
-            .await
-            .map_err(step("name segment"))?;
+        if !(is_recycled && seeded_bug("spare-named-before-its-header")) {
+            disk.rename(&temporary, &segment_file.path)
+                .await
+                .map_err(step("name segment"))?;
+        }
         if is_recycled {
             let synced = self.lane.spares.sync(disk).await;
             synced.map_err(step("sync spare segments"))?;
@@ -291,12 +297,13 @@ async fn write_first_pages<D: Disk>(
 /// no damage was found in it.
 fn reusable_size<D: Disk>(segment: &Segment<D>) -> Option<u64> {
     let file = &segment.file;
-    let in_use = Rc::strong_count(file) > 1
-        || file
-            .handle
-            .borrow()
-            .as_ref()
-            .is_some_and(|handle| Rc::strong_count(handle) > 1);
+    let in_use = !seeded_bug("file-in-use-kept-as-spare")
+        && (Rc::strong_count(file) > 1
+            || file
+                .handle
+                .borrow()
+                .as_ref()
+                .is_some_and(|handle| Rc::strong_count(handle) > 1));
     (file.exists.get() && !in_use && segment.meta.gaps.is_empty())
         .then(|| file.reserved_bytes.get())
 }
