@@ -4,11 +4,15 @@
 //! (what the cluster is, as a pure state machine), `server` (start and stop).
 #![deny(unsafe_code)]
 
+pub mod admin_http;
 pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod handlers;
+pub mod headroom;
 pub mod lane;
 pub mod metadata;
+pub mod metrics;
 pub mod partition;
 pub mod server;
+pub mod utc;

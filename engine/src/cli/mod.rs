@@ -26,11 +26,11 @@ mod signals;
 mod stdout;
 mod table;
 mod topic;
-mod utc;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use corelane_engine::utc;
 
 /// Exit code of a command that could not do what it was asked.
 const FAILURE: u8 = 1;

@@ -63,6 +63,13 @@ pub(crate) struct ServeArgs {
     /// Allow an address that others can reach, without encryption and authentication.
     #[arg(long)]
     insecure: bool,
+    /// Where to tell metrics and health over HTTP, as 127.0.0.1:8092, or off. [default: 127.0.0.1:8092, if it is free]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin_address: Option<String>,
+    /// Refuse produces when less than this is free on the disk, as 10GiB; 0 never. [default: 1 GiB or 2 % of the disk, whichever
+    /// is more, at most 10 %]
+    #[arg(long, value_name = "SIZE")]
+    reserve_bytes: Option<String>,
     /// Any other setting, by Kafka's broker name where it has one. May be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<KeyValue>,
@@ -73,7 +80,14 @@ pub(crate) struct ServeArgs {
 
 impl ServeArgs {
     fn overrides(&self) -> SettingsOverrides {
-        let poll = self.poll.as_ref().map(|mode| format!("poll={mode}"));
+        let options = [
+            ("poll", &self.poll),
+            ("admin_address", &self.admin_address),
+            ("reserve_bytes", &self.reserve_bytes),
+        ];
+        let options = options
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
         let set = self
             .set
             .iter()
@@ -86,7 +100,7 @@ impl ServeArgs {
             cores: self.cores.clone(),
             listen: self.listen.clone(),
             insecure: self.insecure,
-            set: poll.into_iter().chain(set).collect(),
+            set: options.chain(set).collect(),
         }
     }
 }
@@ -160,10 +174,18 @@ mod tests {
             cores: Some("0,2-5".to_owned()),
             listen: Some("shared".to_owned()),
             insecure: true,
-            set: vec!["poll=busy".to_owned(), "a=b=c".to_owned(), "d=".to_owned()],
+            set: [
+                "poll=busy",
+                "admin_address=off",
+                "reserve_bytes=1GiB",
+                "a=b=c",
+                "d=",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
         };
         let words = "--config a.toml --data-dir d --host ::1 --base-port 0 --cores 0,2-5 --listen shared --poll busy \
-                     --insecure --set a=b=c --set d=";
+                     --insecure --reserve-bytes 1GiB --admin-address off --set a=b=c --set d=";
         assert_eq!(overrides(words), expected);
     }
 }

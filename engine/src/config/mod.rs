@@ -21,7 +21,9 @@ pub mod units;
 pub use affinity::process_cores;
 pub use broker::BrokerConfig;
 pub use definition::{ConfigDefinition, ConfigError, ConfigSource, ConfigType, ConfigValue};
-pub use settings::{FlushChoice, ListenMode, MemoryBudgets, PollMode, ServerSettings};
+pub use settings::{
+    ADMIN_ADDRESS, AdminListen, FlushChoice, ListenMode, MemoryBudgets, PollMode, ServerSettings,
+};
 pub use settings_builder::SettingsOverrides;
 pub use settings_error::SettingsError;
 pub use topic::{CleanupPolicy, RecordFormat, TopicConfig};

@@ -3,7 +3,7 @@
 //! Made once at start by [`SettingsOverrides::resolve`](super::SettingsOverrides::resolve); every lane has a copy.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -11,10 +11,13 @@ use super::broker::BrokerConfig;
 use super::cores::show_cores;
 use super::settings_error::SettingsError;
 use super::topic::{TopicConfig, validate_overrides};
+use crate::headroom::ReserveChoice;
 use crate::metadata::{Defaults, Limits};
 
 /// The first port, Kafka's own.
 pub const BASE_PORT: u16 = 9092;
+/// Where metrics are told over HTTP unless it is said otherwise: below the lanes' ports.
+pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8092);
 /// Node ids are `server_id * NODES_PER_SERVER + lane`.
 pub const NODES_PER_SERVER: i32 = 1000;
 /// The highest server id whose node ids fit into Kafka's 32 bits.
@@ -48,6 +51,18 @@ pub enum FlushChoice {
     Dsync,
     /// Writes, then `fdatasync`.
     Fdatasync,
+}
+
+/// Where operators ask for metrics and health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AdminListen {
+    /// At [`ADMIN_ADDRESS`], unless something else is there.
+    #[default]
+    Default,
+    /// Here, or the server does not start; port 0 lets the system choose.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
 }
 
 macro_rules! named_choice {
@@ -111,6 +126,10 @@ pub struct ServerSettings {
     pub poll: PollMode,
     /// Whether to listen beyond loopback without protection.
     pub insecure: bool,
+    /// Where operators ask for metrics and health.
+    pub admin: AdminListen,
+    /// How much of the disk is kept free.
+    pub reserve: ReserveChoice,
     /// How data is made durable.
     pub flush_mode: FlushChoice,
     /// Memory budgets.
@@ -139,6 +158,8 @@ impl Default for ServerSettings {
             rack: "server-1".to_owned(),
             poll: PollMode::Park,
             insecure: false,
+            admin: AdminListen::Default,
+            reserve: ReserveChoice::Auto,
             flush_mode: FlushChoice::Dsync,
             memory: MemoryBudgets {
                 lane_tail_bytes: 64 << 20,
@@ -193,6 +214,12 @@ impl ServerSettings {
     pub fn validate(&self, allowed_cores: &[usize]) -> Result<(), SettingsError> {
         if !self.host.is_loopback() && !self.insecure {
             return Err(SettingsError::NotLoopback { host: self.host });
+        }
+        if let AdminListen::At(address) = self.admin
+            && !address.ip().is_loopback()
+            && !self.insecure
+        {
+            return Err(SettingsError::NotLoopback { host: address.ip() });
         }
         if self.host.is_unspecified() && self.advertised_host.is_none() {
             return Err(SettingsError::NoAdvertisedHost { host: self.host });

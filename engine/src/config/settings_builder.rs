@@ -3,7 +3,7 @@
 //! Every value takes the same way, as text under a key, whatever it was given in. A key is one of the server's own
 //! (`data_dir`; `-` and `.` are as good as `_`) or a Kafka broker setting by its exact name (`num.partitions`).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::affinity;
@@ -11,10 +11,11 @@ use super::broker::BrokerConfig;
 use super::cores::parse_cores;
 use super::definition::{ConfigError, echo};
 use super::nearest::nearest;
-use super::settings::{SERVER_ID_MAX, ServerSettings};
+use super::settings::{AdminListen, SERVER_ID_MAX, ServerSettings};
 use super::settings_error::{Origin, SettingsError};
 use super::settings_file;
 use super::units::{parse_duration_ms, parse_size_bytes};
+use crate::headroom::ReserveChoice;
 
 /// What was given on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,6 +112,13 @@ type Apply = fn(&mut Draft, &str) -> Result<(), String>;
 
 /// The server's own settings.
 const OWN_SETTINGS: &[(&str, Apply)] = &[
+    ("admin_address", |draft, text| {
+        draft.settings.admin = match text {
+            "off" => AdminListen::Off,
+            _ => AdminListen::At(admin_address(text)?),
+        };
+        Ok(())
+    }),
     ("advertised_host", |draft, text| {
         draft.settings.advertised_host = Some(host_name(text)?);
         Ok(())
@@ -200,6 +208,13 @@ const OWN_SETTINGS: &[(&str, Apply)] = &[
         draft.rack_given = true;
         Ok(())
     }),
+    ("reserve_bytes", |draft, text| {
+        draft.settings.reserve = match text {
+            "auto" => ReserveChoice::Auto,
+            _ => ReserveChoice::Bytes(parse_size_bytes(text).map_err(|error| error.to_string())?),
+        };
+        Ok(())
+    }),
     ("server_id", |draft, text| {
         let id = text
             .parse::<i32>()
@@ -281,6 +296,15 @@ fn listen_address(text: &str) -> Result<IpAddr, String> {
     bare.parse().map_err(|_| {
         format!(
             "{} is no IP address to listen on; clients can be told a name with advertised_host",
+            echo(text)
+        )
+    })
+}
+
+fn admin_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{} is neither off nor an IP address with a port, as 127.0.0.1:8092",
             echo(text)
         )
     })

@@ -30,6 +30,11 @@ fn direct_io(facts: &DiskFacts) -> Check {
             format!("no file can be made in {place}: {reason}"),
             "make the directory writable for this user, or choose another with --data-dir",
         ),
+        DirectIoFact::NoSpace => Check::warn(
+            name,
+            format!("not tried in {place}: the disk is full"),
+            "make room",
+        ),
         DirectIoFact::Refused { operation, errno } => Check::fail(
             name,
             format!("{place} does not do it: {operation} failed with error {errno}"),
@@ -57,6 +62,15 @@ fn free_space(facts: &DiskFacts) -> Check {
             name,
             format!("cannot be read for {place}"),
             "make sure that there is enough",
+        ),
+        // Who cannot start a server cannot delete anything with it either.
+        Some(free) if free < FREE_BYTES_NEEDED && facts.has_data => Check::warn(
+            name,
+            format!(
+                "{} MiB in {place}: what is there is served, and produces may be refused",
+                free >> 20
+            ),
+            "make room: delete topics or records, or what else lies on the disk",
         ),
         Some(free) if free < FREE_BYTES_NEEDED => Check::fail(
             name,

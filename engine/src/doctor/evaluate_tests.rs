@@ -41,6 +41,7 @@ fn good() -> Facts {
             probed: PathBuf::from("/data"),
             file_system: Some("ext4".to_owned()),
             direct_io: DirectIoFact::Works,
+            has_data: false,
             free_bytes: Some(100 << 30),
             cache: Some(DiskCacheFact {
                 device: "nvme0n1".to_owned(),
@@ -298,7 +299,7 @@ fn the_disk_is_judged_by_what_it_did() {
         change(&mut facts.disk);
         facts
     };
-    let table: [(&str, Facts, Status, &str); 14] = [
+    let table: [(&str, Facts, Status, &str); 16] = [
         (
             "direct I/O",
             with(|d| d.direct_io = DirectIoFact::DirectoryUnusable("denied".into())),
@@ -339,6 +340,18 @@ fn the_disk_is_judged_by_what_it_did() {
             with(|d| d.free_bytes = Some(63 << 20)),
             Status::Fail,
             "63 MiB",
+        ),
+        (
+            "free space",
+            with(|d| (d.free_bytes, d.has_data) = (Some(0), true)),
+            Status::Warn,
+            "what is there is served",
+        ),
+        (
+            "direct I/O",
+            with(|d| d.direct_io = DirectIoFact::NoSpace),
+            Status::Warn,
+            "the disk is full",
         ),
         (
             "free space",

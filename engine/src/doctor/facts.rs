@@ -26,6 +26,8 @@ pub enum DirectIoFact {
         /// The error number, 0 if there was none.
         errno: i32,
     },
+    /// The disk is too full to try.
+    NoSpace,
     /// No file could be made there: the error's text.
     DirectoryUnusable(String),
 }
@@ -50,6 +52,8 @@ pub struct DiskFacts {
     pub file_system: Option<String>,
     /// Whether direct I/O works there.
     pub direct_io: DirectIoFact,
+    /// Whether the data directory has a server's data in it already.
+    pub has_data: bool,
     /// Space that this process may still use there.
     pub free_bytes: Option<u64>,
     /// The disk's cache, where the file system is on a disk of this machine.

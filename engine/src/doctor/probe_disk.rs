@@ -20,6 +20,7 @@ pub fn facts(data_dir: &Path) -> DiskFacts {
     let mount = mount_of(&mounts, &probed);
     DiskFacts {
         direct_io: try_direct_io(&probed),
+        has_data: data_dir.join("server.json").exists(),
         free_bytes: syscalls::free_bytes(&probed).ok(),
         cache: mount.as_ref().and_then(|mount| disk_cache(&mount.device)),
         file_system: mount.map(|mount| mount.file_system),
@@ -125,13 +126,20 @@ fn try_direct_io(directory: &Path) -> DirectIoFact {
     let path = directory.join(format!(".corelane-doctor-{unique:016x}"));
     // Without direct I/O first, to tell a directory that cannot be used from a file system that lacks it.
     if let Err(error) = OpenOptions::new().write(true).create_new(true).open(&path) {
-        return DirectIoFact::DirectoryUnusable(error.to_string());
+        return if error.kind() == io::ErrorKind::StorageFull {
+            DirectIoFact::NoSpace
+        } else {
+            DirectIoFact::DirectoryUnusable(error.to_string())
+        };
     }
     let _remove = RemoveOnDrop(path.clone());
     let refused = |operation: &'static str| {
-        move |error: io::Error| DirectIoFact::Refused {
-            operation,
-            errno: error.raw_os_error().unwrap_or(0),
+        move |error: io::Error| match error.kind() {
+            io::ErrorKind::StorageFull => DirectIoFact::NoSpace,
+            _ => DirectIoFact::Refused {
+                operation,
+                errno: error.raw_os_error().unwrap_or(0),
+            },
         }
     };
     let attempt = || -> Result<(), DirectIoFact> {

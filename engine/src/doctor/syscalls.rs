@@ -1,12 +1,14 @@
 //! The few questions to the kernel that the standard library cannot ask.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::facts::IoUringFact;
+use crate::headroom::DiskSpace;
 
 /// Bytes of the kernel's `struct io_uring_params`.
 const IO_URING_PARAMS_BYTES: usize = 120;
@@ -30,6 +32,14 @@ pub fn try_io_uring() -> IoUringFact {
 /// # Errors
 /// What the system says.
 pub fn free_bytes(directory: &Path) -> io::Result<u64> {
+    disk_space(directory).map(|space| space.free_bytes)
+}
+
+/// What is free on the file system that holds `directory`, and how large it is.
+///
+/// # Errors
+/// What the system says.
+pub fn disk_space(directory: &Path) -> io::Result<DiskSpace> {
     let path = CString::new(directory.as_os_str().as_bytes())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let mut stats = std::mem::MaybeUninit::<libc::statvfs>::uninit();
@@ -39,7 +49,23 @@ pub fn free_bytes(directory: &Path) -> io::Result<u64> {
     }
     // SAFETY: statvfs succeeded, so it has filled the structure.
     let stats = unsafe { stats.assume_init() };
-    Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
+    Ok(DiskSpace {
+        free_bytes: stats.f_bavail.saturating_mul(stats.f_frsize),
+        total_bytes: stats.f_blocks.saturating_mul(stats.f_frsize),
+    })
+}
+
+/// Grows an empty file to `size_bytes` of reserved space.
+///
+/// # Errors
+/// What the system says; some space may have been taken then.
+pub fn reserve(file: &File, size_bytes: u64) -> io::Result<()> {
+    let size = libc::off_t::try_from(size_bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is handed over.
+    if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, size) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Raises the limit of open files as far as this process may, and returns it.

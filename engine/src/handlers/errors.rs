@@ -24,6 +24,10 @@ pub(super) const fn storage() -> ErrorCode {
     ErrorCode::KafkaStorageError
 }
 
+/// The disk has no room for more records. Kafka's code for trouble with storage, which every client tries again: Java's,
+/// librdkafka's and kafka-python's refresh their metadata and send again until their delivery timeout. No code says "full".
+pub(super) const NO_ROOM: ErrorCode = storage();
+
 /// The code for `records` that are not one acceptable batch. Where Kafka looks first decides: at the framing of batches
 /// (`ProduceRequest.validateRecords`), then at the checksum, then at what the header claims (`LogValidator`).
 pub(super) fn of_batch(error: &BatchError, records: &[u8]) -> ErrorCode {
@@ -100,7 +104,7 @@ pub(super) fn of_append(error: &AppendError) -> ErrorCode {
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         // Being truncated or deleted: the client looks the leader up again and retries.
         AppendError::Busy { .. } => ErrorCode::NotLeaderOrFollower,
-        AppendError::NoSpace { .. } => storage(),
+        AppendError::NoSpace { .. } => NO_ROOM,
         AppendError::Fenced(fenced) => of_fence(fenced),
     }
 }

@@ -21,6 +21,7 @@ use super::errors;
 use super::fetch::FetchSlice;
 use super::remote::{PartitionAnswer, local};
 use crate::lane::{Lane, Route, TopicRoutes};
+use crate::metrics::LaneCounters;
 use crate::partition::{Log, Partition};
 
 /// Acks that Kafka knows: none, the leader, all in-sync replicas.
@@ -176,6 +177,10 @@ fn append(
     let records = records
         .filter(|records| !records.is_empty())
         .ok_or(ErrorCode::InvalidRecord)?;
+    if !lane.room().takes_produces() {
+        LaneCounters::add(&lane.counters.produces_refused, 1);
+        return Err(errors::NO_ROOM);
+    }
     match route {
         Route::Local(partition) => append_here(partition, records, acks, now).map(Started::Here),
         Route::Unavailable => Err(errors::storage()),

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use corelane_net::api::{self, RequestHeader};
@@ -13,6 +14,9 @@ use crate::lane::Lane;
 
 /// Bytes that a lane may have forwarded to others before its connections stop reading.
 const FORWARDED_BYTES_MAX: usize = 64 << 20;
+
+/// How often who waits for others' flushes looks whether there is room at all.
+const ROOM_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Serves Kafka requests on one lane.
 pub struct KafkaService {
@@ -52,7 +56,7 @@ impl Service for KafkaService {
             if api_key != api::PRODUCE {
                 return;
             }
-            lane.logs.admit(size_bytes).await;
+            admit_or_refuse(&lane, size_bytes).await;
             while lane.forwarded_bytes() > FORWARDED_BYTES_MAX {
                 lane.turns.next().await;
             }
@@ -62,6 +66,25 @@ impl Service for KafkaService {
     fn turn(&self) -> impl Future<Output = ()> {
         let lane = Rc::clone(&self.lane);
         async move { lane.turns.pass().await }
+    }
+}
+
+/// Waits for a place among the unflushed data, but not for one that only a larger disk could give: then the produce is to
+/// be refused.
+async fn admit_or_refuse(lane: &Lane, size_bytes: usize) {
+    let mut admitted = std::pin::pin!(lane.logs.admit(size_bytes));
+    while lane.room().takes_produces() {
+        let looked_again = async {
+            glommio::timer::sleep(ROOM_LOOK_INTERVAL).await;
+            false
+        };
+        let admitted = async {
+            admitted.as_mut().await;
+            true
+        };
+        if futures_lite::future::or(admitted, looked_again).await {
+            return;
+        }
     }
 }
 

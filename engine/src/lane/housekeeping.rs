@@ -1,13 +1,18 @@
-//! What a lane does now and then for each of its partitions: retention.
+//! What a lane does now and then: retention for each of its partitions, another look for those that wait for space, and
+//! the copy of its numbers for whoever asks.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use corelane_format::ids::TimestampMs;
 
 use glommio::timer::Timer;
 
 use super::Lane;
+use super::wall_clock::{ClockWatch, Verdict};
+use crate::headroom::Room;
+use crate::metrics::cells::PUBLISH_INTERVAL;
+use crate::metrics::{LaneCounters, ServerMetrics};
+use crate::server::connections::Connections;
 
 /// How often logs that wait for space look again.
 const SPACE_RETRY: Duration = Duration::from_secs(1);
@@ -20,82 +25,63 @@ pub async fn retry_space(lane: Rc<Lane>) {
     }
 }
 
-/// How far the wall clock may run apart from the monotonic one between two rounds.
-const CLOCK_DRIFT_MS_MAX: i64 = 60_000;
-
-/// Tells when the wall clock has jumped: what is old by a clock that jumped may be young.
-#[derive(Debug)]
-struct ClockWatch {
-    wall: TimestampMs,
-    monotonic: Instant,
-}
-
-impl ClockWatch {
-    /// Milliseconds that the wall clock has gained on the monotonic one since the last look.
-    fn drift_ms(&mut self, wall: TimestampMs, monotonic: Instant) -> i64 {
-        let elapsed = monotonic
-            .saturating_duration_since(self.monotonic)
-            .as_millis();
-        let gained = wall.get().saturating_sub(self.wall.get());
-        *self = Self { wall, monotonic };
-        gained.saturating_sub(i64::try_from(elapsed).unwrap_or(i64::MAX))
+/// Copies the lane's numbers to where others may read them.
+pub async fn publish(lane: Rc<Lane>, connections: Rc<Connections>, metrics: Arc<ServerMetrics>) {
+    loop {
+        metrics.publish(lane.index, &lane.sample(connections.open()));
+        Timer::new(PUBLISH_INTERVAL).await;
     }
 }
 
-/// Runs until its task is dropped. A partition that fails is logged and tried again the next time.
+/// Applies retention every `interval` until its task is dropped.
 pub async fn run(lane: Rc<Lane>, interval: Duration) {
-    let mut watch = ClockWatch {
-        wall: lane.clock.now(),
-        monotonic: Instant::now(),
-    };
-    let mut paused = false;
+    let mut watch = ClockWatch::new(lane.clock.now(), Instant::now());
     loop {
         Timer::new(interval).await;
-        let drift_ms = watch.drift_ms(lane.clock.now(), Instant::now());
-        if drift_ms.abs() > CLOCK_DRIFT_MS_MAX {
-            paused = true;
-            tracing::error!(
-                drift_ms,
-                "the wall clock jumped: nothing is deleted by age or size until the server is restarted"
-            );
-        }
-        if paused {
-            continue;
-        }
-        for partition in lane.local_partitions() {
-            lane.turns.pass().await;
-            match partition.log.apply_retention(lane.clock.now()).await {
-                Ok(0) => {}
-                Ok(segments) => tracing::info!(
-                    topic = %partition.topic, partition = %partition.index, segments, "retention deleted segments"
-                ),
-                Err(error) => tracing::warn!(
-                    topic = %partition.topic, partition = %partition.index, %error, "retention failed"
-                ),
+        match watch.look(lane.clock.now(), Instant::now()) {
+            Verdict::Believed | Verdict::Doubted => {}
+            Verdict::Jumped { by_ms } => tracing::error!(
+                by_ms,
+                "the wall clock jumped: nothing is deleted by age or size until it is back, or has gone evenly for an hour"
+            ),
+            Verdict::BelievedAgain => {
+                tracing::info!("the wall clock is believed again: retention goes on");
             }
         }
+        lane.counters
+            .retention_paused
+            .set(u64::from(watch.is_doubted()));
+        apply_retention(&lane).await;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Takes over a decision on the disk's room. Where it has become short, retention does not wait for its next round.
+pub async fn take_over_room(lane: Rc<Lane>, room: Room) {
+    let before = lane.room();
+    lane.set_room(room);
+    if before.takes_produces() && !room.takes_produces() {
+        apply_retention(&lane).await;
+    }
+}
 
-    #[test]
-    fn only_a_jump_is_a_drift() {
-        let start = Instant::now();
-        let table = [
-            (1_000, 1_000, 0),
-            (604_801_000, 1_000, 604_800_000),
-            (-500, 1_000, -1_500),
-        ];
-        for (wall_ms, elapsed_ms, expected) in table {
-            let mut watch = ClockWatch {
-                wall: TimestampMs::new(7),
-                monotonic: start,
-            };
-            let now = start + Duration::from_millis(elapsed_ms);
-            assert_eq!(watch.drift_ms(TimestampMs::new(7 + wall_ms), now), expected);
+/// One round over the lane's partitions. One that fails is logged and tried again the next time.
+async fn apply_retention(lane: &Rc<Lane>) {
+    if lane.counters.retention_paused.get() > 0 {
+        return;
+    }
+    for partition in lane.local_partitions() {
+        lane.turns.pass().await;
+        match partition.log.apply_retention(lane.clock.now()).await {
+            Ok(0) => {}
+            Ok(segments) => {
+                LaneCounters::add(&lane.counters.retention_segments, segments as u64);
+                tracing::info!(
+                    topic = %partition.topic, partition = %partition.index, segments, "retention deleted segments"
+                );
+            }
+            Err(error) => tracing::warn!(
+                topic = %partition.topic, partition = %partition.index, %error, "retention failed"
+            ),
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod watchdog;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod wall_clock;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::path::PathBuf;
@@ -23,7 +24,9 @@ use corelane_storage::disk::direct::DirectDisk;
 use corelane_storage::{LaneLogs, LogConfig, RecoveryReport};
 
 use crate::clock::Clock;
+use crate::headroom::Room;
 use crate::metadata::{MetadataImage, MetadataRecord, Nodes};
+use crate::metrics::{LaneCounters, LaneSample};
 use crate::partition::{Partition, PartitionLimits};
 use crate::server::cluster::Cluster;
 
@@ -50,6 +53,9 @@ pub struct Lane {
     pub logs: Logs,
     /// The wall clock.
     pub clock: Rc<dyn Clock>,
+    /// What the lane counts beside its logs.
+    pub counters: LaneCounters,
+    room: Cell<Room>,
     image: RefCell<MetadataImage>,
     nodes: Rc<Nodes>,
     routes: RefCell<RouteTable>,
@@ -76,6 +82,8 @@ impl Lane {
             turns: Turns::new(),
             logs,
             clock,
+            counters: LaneCounters::default(),
+            room: Cell::default(),
             image: RefCell::new(image),
             nodes,
             routes: RefCell::new(RouteTable::default()),
@@ -118,6 +126,30 @@ impl Lane {
     /// The routes of a topic by its id.
     pub fn topic_by_id(&self, id: TopicId) -> Option<Rc<TopicRoutes>> {
         self.routes.borrow().by_id(id)
+    }
+
+    /// Whether the disk has room for more data, as far as this lane has been told.
+    pub fn room(&self) -> Room {
+        self.room.get()
+    }
+
+    /// Takes over what was decided of the disk's room.
+    pub fn set_room(&self, room: Room) {
+        self.room.set(room);
+        if room.takes_produces() {
+            self.logs.retry_space();
+        }
+    }
+
+    /// This lane's numbers as they are now.
+    pub fn sample(&self, connections: usize) -> LaneSample {
+        LaneSample {
+            logs: self.logs.metrics(),
+            lane: self.counters.clone(),
+            partitions: self.routes.borrow().local().count() as u64,
+            connections: connections as u64,
+            forwarded_bytes: self.forwarded_bytes.get() as u64,
+        }
     }
 
     /// Bytes of requests that this lane has forwarded and that are not answered yet.
@@ -220,11 +252,12 @@ impl Lane {
                          Mend or move away {}, then restart",
                         directory.display()
                     );
+                    LaneCounters::add(&self.counters.partitions_unavailable, 1);
                     owners.push(Route::Unavailable);
                     continue;
                 }
             };
-            note_recovery(&format!("partition {name}-{index}"), &report);
+            self.note_recovery(&format!("partition {name}-{index}"), &report);
             let index = PartitionIndex::new(i32::try_from(index).unwrap_or(i32::MAX));
             owners.push(Route::Local(Rc::new(Partition::new(
                 id,
@@ -263,14 +296,26 @@ impl Lane {
         self.cluster.data.log_directory(topic, index, log_id)
     }
 
+    /// Counts and logs what opening a log found, as far as the operator should know.
+    pub(crate) fn note_recovery(&self, what: &str, report: &RecoveryReport) {
+        LaneCounters::add(
+            &self.counters.damaged_at_open,
+            report.quarantined.len() as u64,
+        );
+        LaneCounters::add(
+            &self.counters.torn_tails,
+            u64::from(report.torn_tail.is_some()),
+        );
+        log_recovery(what, report);
+    }
+
     /// The partitions that this lane owns.
     pub fn local_partitions(&self) -> Vec<Rc<Partition>> {
         self.routes.borrow().local().collect()
     }
 }
 
-/// Logs what recovery found, if the operator should know.
-pub(crate) fn note_recovery(what: &str, report: &RecoveryReport) {
+fn log_recovery(what: &str, report: &RecoveryReport) {
     for range in &report.quarantined {
         tracing::error!(
             "{what}: records {} to {} (exclusive) are damaged and kept aside; everything else is served",

@@ -39,6 +39,11 @@ impl Connections {
         })
     }
 
+    /// How many there are.
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+
     /// A place for a connection from `address`, if there is one.
     pub fn take(self: &Rc<Self>, address: IpAddr) -> Option<Place> {
         let mut by_address = self.by_address.borrow_mut();

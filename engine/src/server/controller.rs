@@ -13,8 +13,8 @@ use corelane_storage::LogConfig;
 use glommio::sync::Semaphore;
 use thiserror::Error;
 
+use crate::lane::Lane;
 use crate::lane::mesh::LaneGone;
-use crate::lane::{Lane, note_recovery};
 use crate::metadata::{Defaults, MetadataImage, MetadataRecord, Nodes};
 use crate::partition::Log;
 
@@ -97,7 +97,7 @@ impl Controller {
             .open_log(directory, LogId::METADATA, config)
             .await
             .map_err(|error| log_failed(error.to_string()))?;
-        note_recovery("the metadata log", &report);
+        lane.note_recovery("the metadata log", &report);
         let mut image = MetadataImage::new(lane.cluster.defaults.topics.clone());
         let mut next = log.log_start_offset();
         let end = log.log_end_offset();

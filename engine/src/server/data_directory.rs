@@ -6,6 +6,8 @@
 //!   server.json        format version, cluster id, server id
 //!   metadata/          the metadata log
 //!   logs/TOPIC-INDEX.LOGID/
+//!   ballast            space that can be given back, see `headroom`
+//!   trash/TIME/...     directories of logs that belonged to no topic at that start
 //! ```
 //! `server.json` is written to a temporary name, flushed, renamed, and its directory flushed: a crash leaves the old one,
 //! the new one, or none.
@@ -97,6 +99,21 @@ pub struct OpenDataDirectory {
 }
 
 impl DataDirectory {
+    /// The data directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file that holds space which can be given back.
+    pub fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+
+    /// Where directories of logs without a topic are moved.
+    pub fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
     /// Directory of the metadata log.
     pub fn metadata(&self) -> PathBuf {
         self.root.join("metadata")

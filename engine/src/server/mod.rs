@@ -8,11 +8,12 @@ pub mod connections;
 pub mod controller;
 pub mod data_directory;
 pub mod listener;
+pub mod orphans;
 pub mod producer_ids;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,14 +25,18 @@ use corelane_storage::disk::direct::{DirectDisk, FlushMode};
 use corelane_storage::{LaneLogs, LaneLogsConfig};
 use glommio::ExecutorJoinHandle;
 
+use crate::admin_http::AdminHttp;
 use crate::clock::SystemClock;
-use crate::config::{FlushChoice, ListenMode, PollMode, ServerSettings};
+use crate::config::{AdminListen, FlushChoice, ListenMode, PollMode, ServerSettings};
 use crate::handlers::KafkaService;
+use crate::headroom::Room;
+use crate::headroom::watch::{HeadroomWatch, WatchedDisk};
 use crate::lane::mesh::{self, Mesh, MeshReceiver};
 use crate::lane::runtime::{LaneRuntimeConfig, spawn_lane};
 use crate::lane::watchdog::Watchdog;
 use crate::lane::{Lane, housekeeping};
 use crate::metadata::{AdvertisedNode, MetadataRecord};
+use crate::metrics::{LaneCounters, ServerCells, ServerMetrics};
 use cluster::Cluster;
 use connections::{ConnectionCaps, Connections};
 use controller::{CONTROLLER_LANE, Controller};
@@ -54,6 +59,9 @@ pub struct Server {
     mesh: Mesh<Lane>,
     lanes: Vec<ExecutorJoinHandle<()>>,
     ended: flume::Receiver<LaneEnd>,
+    metrics: Arc<ServerMetrics>,
+    admin: Option<AdminHttp>,
+    headroom: Option<HeadroomWatch>,
     _watchdog: Watchdog,
     _data: OpenDataDirectory,
 }
@@ -73,6 +81,8 @@ struct LaneStart {
     limits: ConnectionLimits,
     caps: ConnectionCaps,
     retention_check_interval: Duration,
+    metrics: Arc<ServerMetrics>,
+    room: Room,
     opened: flume::Sender<Result<(), String>>,
     image: flume::Receiver<crate::metadata::MetadataImage>,
     images: Vec<flume::Sender<crate::metadata::MetadataImage>>,
@@ -96,6 +106,8 @@ impl Server {
         let addresses = listeners
             .addresses()
             .context("cannot read the bound addresses")?;
+        let metrics = Arc::new(ServerMetrics::new(lanes));
+        let admin_socket = admin_socket(settings)?;
         let data = data_directory::open(
             &settings.data_dir,
             settings.server_id,
@@ -125,6 +137,20 @@ impl Server {
             defaults: settings.metadata_defaults(),
             fetch_size_bytes_max: settings.broker.fetch_size_bytes_max(),
         });
+
+        let admin = admin_socket
+            .map(|socket| AdminHttp::start(socket, Arc::clone(&metrics)))
+            .transpose()
+            .context("cannot start the admin listener")?;
+        if let Some(admin) = &admin {
+            tracing::info!("metrics at http://{}/metrics", admin.address());
+        }
+        let watched = WatchedDisk::new(
+            data.paths.root(),
+            &data.paths.ballast(),
+            settings.reserve,
+            Arc::clone(&metrics),
+        );
 
         let (mesh, receivers) = mesh::channels(lanes);
         let (opened, all_opened) = flume::unbounded();
@@ -156,6 +182,8 @@ impl Server {
                 retention_check_interval: Duration::from_millis(
                     settings.broker.retention_check_interval_ms(),
                 ),
+                metrics: Arc::clone(&metrics),
+                room: watched.room(),
                 opened: opened.clone(),
                 image,
                 images: if index == CONTROLLER_LANE {
@@ -184,11 +212,16 @@ impl Server {
             threads.push(thread);
         }
         drop((opened, ended, images));
+        let headroom = HeadroomWatch::start(watched, mesh.clone())
+            .context("cannot start to watch the disk's free space")?;
         let server = Self {
             cluster,
             mesh,
             lanes: threads,
             ended: all_ended,
+            metrics,
+            admin,
+            headroom: Some(headroom),
             _watchdog: watchdog,
             _data: data,
         };
@@ -210,7 +243,13 @@ impl Server {
                 }
             }
         }
+        ServerCells::set(&server.metrics.server.ready, 1);
         Ok(server)
+    }
+
+    /// Where the admin listener is, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(AdminHttp::address)
     }
 
     /// Bootstrap addresses as `HOST:PORT`, one per node.
@@ -243,7 +282,10 @@ impl Server {
     ///
     /// # Errors
     /// The first lane that could not close in order.
-    pub fn stop(self) -> anyhow::Result<()> {
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        ServerCells::set(&self.metrics.server.ready, 0);
+        // Nobody needs to hear of room any more.
+        drop(self.headroom.take());
         self.mesh.shut_down();
         let mut outcome = Ok(());
         for thread in self.lanes {
@@ -257,6 +299,27 @@ impl Server {
             }
         }
         outcome
+    }
+}
+
+/// The admin listener's socket. What only the default asks for is no reason not to start.
+fn admin_socket(settings: &ServerSettings) -> anyhow::Result<Option<TcpListener>> {
+    let (address, is_wanted) = match settings.admin {
+        AdminListen::Off => return Ok(None),
+        AdminListen::Default => (crate::config::ADMIN_ADDRESS, false),
+        AdminListen::At(address) => (address, true),
+    };
+    match TcpListener::bind(address) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if is_wanted => Err(anyhow!(
+            "cannot listen on {address} for metrics: {error}; stop what uses it, or choose another --admin-address"
+        )),
+        Err(error) => {
+            tracing::warn!(
+                "no metrics over HTTP: cannot listen on {address}: {error}; choose another --admin-address, or off"
+            );
+            Ok(None)
+        }
     }
 }
 
@@ -318,10 +381,11 @@ async fn open_lane(start: &LaneStart) -> anyhow::Result<Rc<Lane>> {
         logs,
         Rc::new(SystemClock),
     );
+    lane.set_room(start.room);
     let flusher = lane.logs.clone();
     glommio::spawn_local(async move { flusher.run_flusher().await }).detach();
     let image = if start.index == CONTROLLER_LANE {
-        let image = open_controller(&lane).await?;
+        let image = open_controller(&lane, &start.metrics).await?;
         for other in &start.images {
             let _ = other.send(image.clone());
         }
@@ -338,7 +402,10 @@ async fn open_lane(start: &LaneStart) -> anyhow::Result<Rc<Lane>> {
 }
 
 /// Opens the metadata log and moves partitions off lanes that this start does not have.
-async fn open_controller(lane: &Rc<Lane>) -> anyhow::Result<crate::metadata::MetadataImage> {
+async fn open_controller(
+    lane: &Rc<Lane>,
+    metrics: &ServerMetrics,
+) -> anyhow::Result<crate::metadata::MetadataImage> {
     let (controller, mut image) = Controller::open(lane, &lane.cluster.data.metadata())
         .await
         .context("cannot open the metadata")?;
@@ -358,7 +425,15 @@ async fn open_controller(lane: &Rc<Lane>) -> anyhow::Result<crate::metadata::Met
             image.apply(record)?;
         }
     }
-    warn_of_orphans(&lane.cluster.data.logs(), &image);
+    let data = &lane.cluster.data;
+    match orphans::move_to_trash(&data.logs(), &data.trash(), &image, lane.clock.now()) {
+        Ok(directories) => {
+            ServerCells::set(&metrics.server.trash_directories, directories);
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot move directories without a topic to the trash");
+        }
+    }
     // What a crash left of deletions; nothing else is open yet. Leaving it costs space only.
     match lane.logs.purge_trash(&lane.cluster.data.logs()).await {
         Ok(0) => {}
@@ -369,38 +444,18 @@ async fn open_controller(lane: &Rc<Lane>) -> anyhow::Result<crate::metadata::Met
     Ok(image)
 }
 
-/// Names directories that no topic refers to: what a crash in the middle of a deletion leaves. Missing metadata never
-/// deletes data, so they stay until the operator removes them.
-fn warn_of_orphans(logs: &std::path::Path, image: &crate::metadata::MetadataImage) {
-    let known: std::collections::HashSet<u64> = image
-        .topics()
-        .flat_map(|topic| {
-            topic
-                .partitions
-                .iter()
-                .map(|partition| partition.log_id.get())
-        })
-        .collect();
-    for entry in std::fs::read_dir(logs).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let log_id = name
-            .to_str()
-            .and_then(|name| name.rsplit_once('.'))
-            .and_then(|(_, id)| u64::from_str_radix(id, 16).ok());
-        if log_id.is_some_and(|id| !known.contains(&id)) {
-            tracing::warn!(
-                directory = %entry.path().display(),
-                "belongs to no topic and is kept; remove it by hand if its topic was deleted"
-            );
-        }
-    }
-}
-
 async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
+    let publishing = Connections::new(start.caps);
+    let connections = Rc::clone(&publishing);
+    let publishing = glommio::spawn_local(housekeeping::publish(
+        Rc::clone(&lane),
+        publishing,
+        Arc::clone(&start.metrics),
+    ));
     let listener = listener::attach(start.socket);
+    let counting = Rc::clone(&lane);
     let service = Rc::new(KafkaService::new(Rc::clone(&lane)));
     let limits = start.limits;
-    let connections = Connections::new(start.caps);
     let accepting = glommio::spawn_local(async move {
         let mut refused_at = None;
         loop {
@@ -411,6 +466,7 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
                         .ok()
                         .and_then(|peer| connections.take(peer.ip()))
                     else {
+                        LaneCounters::add(&counting.counters.connections_refused, 1);
                         // Said once a second at most: whoever floods must not fill the disk with it.
                         if refused_at.is_none_or(|at: Instant| at.elapsed() > REFUSAL_LOG_INTERVAL)
                         {
@@ -445,6 +501,7 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
     accepting.cancel().await;
     retrying.cancel().await;
     housekeeping.cancel().await;
+    publishing.cancel().await;
     lane.logs
         .shutdown()
         .await

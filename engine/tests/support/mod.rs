@@ -6,9 +6,11 @@
 pub(crate) mod admin;
 pub(crate) mod batch;
 pub(crate) mod clients;
+pub(crate) mod http;
 pub(crate) mod ledger;
 pub(crate) mod ports;
 pub(crate) mod seed;
 pub(crate) mod server;
+pub(crate) mod small_disk;
 pub(crate) mod subject;
 pub(crate) mod wire;

@@ -154,6 +154,25 @@ impl Server {
         self.start_again();
     }
 
+    /// Adds a setting of the form `key=value` for the next start.
+    pub(crate) fn set(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
+    /// Starts the stopped server, which must end by itself; gives the end of its log.
+    pub(crate) fn fails_to_start(&mut self) -> String {
+        let mut process = self.spawn();
+        let status = wait(&mut process);
+        if status.is_none() {
+            let _ = process.kill();
+        }
+        assert!(
+            status.is_some_and(|status| !status.success()),
+            "it started: {status:?}"
+        );
+        self.log_tail()
+    }
+
     fn spawn(&self) -> Child {
         let data = self.folder.join("data");
         let mut command = if is_kafka() {
@@ -177,6 +196,8 @@ impl Server {
                 "127.0.0.1",
                 "--listen",
                 self.listen.flag(),
+                "--admin-address",
+                "off",
             ]);
             corelane.args([
                 "--base-port",

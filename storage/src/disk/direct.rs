@@ -95,6 +95,8 @@ impl AsRef<[u8]> for DirectRead {
 pub struct DirectFile {
     file: DmaFile,
     flush_mode: FlushMode,
+    /// One reservation at a time: one that fails gives back what it took, and nothing that another one took.
+    reserving: TaskLock,
 }
 
 impl Disk for DirectDisk {
@@ -114,6 +116,7 @@ impl Disk for DirectDisk {
         Ok(DirectFile {
             file,
             flush_mode: self.flush_mode,
+            reserving: TaskLock::default(),
         })
     }
 
@@ -124,6 +127,7 @@ impl Disk for DirectDisk {
         Ok(DirectFile {
             file,
             flush_mode: self.flush_mode,
+            reserving: TaskLock::default(),
         })
     }
 
@@ -207,10 +211,20 @@ impl DiskFile for DirectFile {
     }
 
     async fn reserve(&self, size_bytes: u64) -> io::Result<()> {
-        self.file
-            .pre_allocate(size_bytes, false)
-            .await
-            .map_err(io_error)
+        let _guard = self.reserving.lock().await;
+        let size_before = self.file.file_size().await.map_err(io_error)?;
+        match self.file.pre_allocate(size_bytes, false).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // On a disk that is nearly full the file system has given what it had, and the file would keep it. Writes
+                // lie below what was reserved before, so nothing of theirs is cut.
+                let given_back = self.file.truncate(size_before).await;
+                if let Err(error) = given_back {
+                    tracing::warn!(error = %io_error(error), "space of a failed reservation is not given back");
+                }
+                Err(io_error(error))
+            }
+        }
     }
 
     async fn truncate(&self, size_bytes: u64) -> io::Result<()> {

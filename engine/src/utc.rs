@@ -5,7 +5,7 @@ use corelane_format::ids::TimestampMs;
 const MS_PER_DAY: i64 = 86_400_000;
 
 /// `2026-11-21T07:33:01.250Z`, or `-` for "no timestamp".
-pub(crate) fn show(timestamp: TimestampMs) -> String {
+pub fn show(timestamp: TimestampMs) -> String {
     let ms = timestamp.get();
     if ms < 0 {
         return "-".to_owned();
