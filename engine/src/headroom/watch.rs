@@ -38,9 +38,11 @@ impl HeadroomWatch {
                     == Err(flume::RecvTimeoutError::Timeout)
                 {
                     let before = watched.room;
-                    watched.look();
+                    let advice = watched.look();
                     if watched.room != before {
                         tell(&mesh, watched.room);
+                    } else if advice == Advice::ReleaseSpares {
+                        release_spares(&mesh);
                     }
                 }
             })?;
@@ -57,6 +59,20 @@ impl Drop for HeadroomWatch {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// What to do beside taking the decision over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Advice {
+    Nothing,
+    /// Without the spare segments space would be short.
+    ReleaseSpares,
+}
+
+fn release_spares(mesh: &Mesh<Lane>) {
+    for lane in 0..mesh.lanes() {
+        drop(mesh.call(lane, housekeeping::release_spares));
     }
 }
 
@@ -113,7 +129,7 @@ impl WatchedDisk {
         }
     }
 
-    fn look(&mut self) {
+    fn look(&mut self) -> Advice {
         let cells = &self.metrics.server;
         let space = match syscalls::disk_space(&self.directory) {
             Ok(space) => space,
@@ -123,18 +139,29 @@ impl WatchedDisk {
                 if !std::mem::replace(&mut self.is_blind, true) {
                     tracing::error!(%error, "the file system does not tell its free space");
                 }
-                return;
+                return Advice::Nothing;
             }
         };
         self.is_blind = false;
         let headroom = Headroom::new(self.choice, space.total_bytes);
         let unflushed_bytes = self.metrics.sum("unflushed_bytes");
         let room_bytes = headroom.room_bytes(space, self.ballast.size_bytes(), unflushed_bytes);
-        let room = headroom.decide(self.room, room_bytes);
+        // Retired segments that are kept for reuse go first. Once space is short they do not count: those that have just been
+        // given back would count twice until their lane has published so.
+        let spare_bytes = match self.room {
+            Room::Enough => self.metrics.sum("spare_bytes"),
+            Room::Short | Room::Critical => 0,
+        };
+        let room = headroom.decide(self.room, room_bytes.saturating_add(spare_bytes));
         self.near = headroom.is_near(room, room_bytes);
         self.adjust_ballast(&headroom, room, space);
         self.note(&headroom, room, space);
         self.room = room;
+        if spare_bytes > 0 && room_bytes < headroom.enough_from_bytes() {
+            Advice::ReleaseSpares
+        } else {
+            Advice::Nothing
+        }
     }
 
     fn adjust_ballast(&mut self, headroom: &Headroom, room: Room, space: DiskSpace) {
@@ -187,7 +214,10 @@ impl WatchedDisk {
 
 #[cfg(test)]
 mod tests {
+    use corelane_storage::LaneMetrics;
+
     use super::*;
+    use crate::metrics::{LaneCounters, LaneSample};
 
     #[test]
     fn a_reserve_beyond_what_is_free_is_a_shortage_from_the_first_look_on() {
@@ -213,6 +243,41 @@ mod tests {
             (Room::Enough, 0, CALM_INTERVAL)
         );
         assert!(!ballast.exists(), "a reserve that is off leaves no ballast");
+    }
+
+    #[test]
+    fn spare_segments_are_room_until_space_is_short_and_are_asked_for_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(ServerMetrics::new(1));
+        let spares = |spare_bytes| {
+            let counters = LaneCounters::default();
+            let logs = LaneMetrics {
+                spare_bytes,
+                ..LaneMetrics::default()
+            };
+            metrics.publish(
+                0,
+                &LaneSample {
+                    logs,
+                    lane: counters,
+                    ..LaneSample::default()
+                },
+            );
+        };
+        // A reserve that is out of reach without the spares.
+        let reserve = u64::MAX / 4;
+        spares(u64::MAX / 2);
+        let ballast = folder.path().join("ballast");
+        let choice = ReserveChoice::Bytes(reserve);
+        let mut watched = WatchedDisk::new(folder.path(), &ballast, choice, Arc::clone(&metrics));
+        assert_eq!(watched.room(), Room::Enough);
+        assert_eq!(watched.look(), Advice::ReleaseSpares);
+        spares(0);
+        assert_eq!(watched.look(), Advice::Nothing);
+        assert_eq!(watched.room(), Room::Critical);
+        spares(u64::MAX / 2);
+        assert_eq!(watched.look(), Advice::Nothing);
+        assert_eq!(watched.room(), Room::Critical);
     }
 
     #[test]

@@ -17,11 +17,27 @@ use crate::server::connections::Connections;
 /// How often logs that wait for space look again.
 const SPACE_RETRY: Duration = Duration::from_secs(1);
 
-/// Has logs that found the disk full look again now and then, so that they go on by themselves when there is room.
+/// Has logs that found the disk full look again now and then, so that they go on by themselves when there is room. While
+/// space is short, segments that are deleted meanwhile do not stay as spares.
 pub async fn retry_space(lane: Rc<Lane>) {
     loop {
         Timer::new(SPACE_RETRY).await;
+        if !lane.room().takes_produces() {
+            release_spares(Rc::clone(&lane)).await;
+        }
         lane.logs.retry_space();
+    }
+}
+
+/// Gives the space of retired segments back.
+pub async fn release_spares(lane: Rc<Lane>) {
+    let freed_bytes = lane.logs.release_spares().await;
+    if freed_bytes > 0 {
+        tracing::info!(
+            lane = lane.index,
+            freed_bytes,
+            "space is short: spare segments were given back"
+        );
     }
 }
 
@@ -60,6 +76,7 @@ pub async fn take_over_room(lane: Rc<Lane>, room: Room) {
     let before = lane.room();
     lane.set_room(room);
     if before.takes_produces() && !room.takes_produces() {
+        release_spares(Rc::clone(&lane)).await;
         apply_retention(&lane).await;
     }
 }

@@ -63,7 +63,7 @@ impl LaneCounters {
 }
 
 /// All of a lane's numbers at one moment.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LaneSample {
     /// Of its logs.
     pub logs: LaneMetrics,
@@ -93,6 +93,11 @@ pub const LANE_METRICS: &[Metric<LaneSample>] = metrics! { LaneSample:
     Counter segments_created "Segments created." |s| s.logs.segments_created;
     Counter segments_deleted "Segments deleted, for whatever reason." |s| s.logs.segments_deleted;
     Counter retention_segments "Segments that retention deleted." |s| s.lane.retention_segments.get();
+    Counter spares_taken "Segments created over a spare." |s| s.logs.spares_taken;
+    Counter spares_kept "Deleted segments kept as spares." |s| s.logs.spares_kept;
+    Counter spares_released "Spares given back since space was short." |s| s.logs.spares_released;
+    Gauge spares "Spare segments." |s| s.logs.spares;
+    Gauge spare_bytes "Disk space that spare segments hold." |s| s.logs.spare_bytes;
     Counter prewrites "Stretches of zeros written ahead." |s| s.logs.prewrites;
     Counter reads_from_memory "Reads answered from memory alone." |s| s.logs.reads_from_memory;
     Counter disk_reads "Reads from disk, ahead or on demand." |s| s.logs.disk_reads;
