@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{collections::HashSet, ops::Range};
+use std::{collections::HashSet, fs, ops::Range};
 
 use futures_lite::future::block_on;
 use rdkafka::{
@@ -14,6 +14,7 @@ use rdkafka::{
 use support::{
     admin::{admin, create_topic, metadata, read_partition, wait_until, watermarks},
     batch::Batch,
+    http, ports,
     server::{Listen, Server, is_kafka},
     wire::{Connection, Produced},
 };
@@ -22,6 +23,42 @@ use support::{
 const DUPLICATE_WINDOW_BATCHES: i32 = 5;
 const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
+
+/// Missing metadata never deletes data: what belongs to no topic is put aside, untouched.
+#[test]
+fn a_log_without_a_topic_is_moved_to_the_trash_and_kept() {
+    if is_kafka() {
+        return;
+    }
+    let admin_address = format!("127.0.0.1:{}", ports::free_in_a_row(1));
+    let listen = format!("admin_address={admin_address}");
+    let mut server = Server::start_with("restart-orphan", Listen::PerCore, 2, &[&listen]);
+    create_topic(server.bootstrap(), "kept", 1, &[]);
+    produce_numbers(&server, "kept", 0, 0..10);
+    server.stop();
+    let data = server.folder().join("data");
+    let orphan = data.join("logs/gone-3.7fff");
+    fs::create_dir(&orphan).expect("made");
+    fs::write(orphan.join("00000000000000000000.log"), b"records").expect("written");
+    for _ in 0..2 {
+        server.start_again();
+        assert!(!orphan.exists());
+        assert_numbers(&server, "kept", 0, 0..10);
+        let starts: Vec<_> = fs::read_dir(data.join("trash"))
+            .expect("there is trash")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        let [start] = &starts[..] else {
+            panic!("{starts:?}")
+        };
+        let kept = fs::read(start.join("gone-3.7fff/00000000000000000000.log"));
+        assert_eq!(kept.expect("kept"), b"records");
+        let counted = http::metric(&admin_address, "corelane_trash_directories");
+        assert_eq!(counted, 1);
+        server.kill_9();
+    }
+    server.start_again();
+}
 
 /// How a server ends.
 #[derive(Clone, Copy, Debug)]

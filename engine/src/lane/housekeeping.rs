@@ -101,4 +101,5 @@ async fn apply_retention(lane: &Rc<Lane>) {
             ),
         }
     }
+    LaneCounters::add(&lane.counters.retention_rounds, 1);
 }

@@ -51,6 +51,8 @@ pub struct LaneCounters {
     pub partitions_unavailable: Cell<u64>,
     /// 1 while the wall clock is not believed.
     pub retention_paused: Cell<u64>,
+    /// Rounds of retention over all partitions.
+    pub retention_rounds: Cell<u64>,
     /// Segments that retention deleted.
     pub retention_segments: Cell<u64>,
 }
@@ -92,6 +94,7 @@ pub const LANE_METRICS: &[Metric<LaneSample>] = metrics! { LaneSample:
     Counter write_failures "Commits, reservations and creations of segments that failed for good." |s| s.logs.failures;
     Counter segments_created "Segments created." |s| s.logs.segments_created;
     Counter segments_deleted "Segments deleted, for whatever reason." |s| s.logs.segments_deleted;
+    Counter retention_rounds "Times that retention looked at all partitions." |s| s.lane.retention_rounds.get();
     Counter retention_segments "Segments that retention deleted." |s| s.lane.retention_segments.get();
     Counter spares_taken "Segments created over a spare." |s| s.logs.spares_taken;
     Counter spares_kept "Deleted segments kept as spares." |s| s.logs.spares_kept;
