@@ -22,6 +22,7 @@ use support::{
 /// As many batches as a client may have in flight.
 const DUPLICATE_WINDOW_BATCHES: i32 = 5;
 const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
+const KAFKA_STORAGE_ERROR: i16 = 56;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
 
 /// Missing metadata never deletes data: what belongs to no topic is put aside, untouched.
@@ -58,6 +59,55 @@ fn a_log_without_a_topic_is_moved_to_the_trash_and_kept() {
         server.kill_9();
     }
     server.start_again();
+}
+
+/// Damage at rest is answered with an error, and told to the operator; what lies around it is served.
+#[test]
+fn damage_is_told_by_an_error_a_metric_and_a_line_of_the_log() {
+    if is_kafka() {
+        return;
+    }
+    let admin_address = format!("127.0.0.1:{}", ports::free_in_a_row(1));
+    let listen = format!("admin_address={admin_address}");
+    let mut server = Server::start_with("restart-damage", Listen::PerCore, 2, &[&listen]);
+    create_topic(
+        server.bootstrap(),
+        "t",
+        1,
+        &[("internal.segment.bytes", "65536")],
+    );
+    let batch = Batch::of(&[&[b'r'; 16_000]]).encode();
+    let mut connection = Connection::open(server.address());
+    for number in 0..20 {
+        assert_eq!(connection.produce("t", 0, &batch), Produced::at(number));
+    }
+    let metric = |name: &str| http::metric(&admin_address, &format!("corelane_{name}"));
+    let damaged = || metric("damaged_ranges_read_total") + metric("damaged_ranges_opened_total");
+    assert_eq!(damaged(), 0);
+    server.stop();
+
+    let log = fs::read_dir(server.folder().join("data/logs"))
+        .expect("there are logs")
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.to_string_lossy().contains("/t-0."))
+        .expect("the partition's directory");
+    let segment = log.join("00000000000000000000.log");
+    let mut bytes = fs::read(&segment).expect("a segment");
+    // In the first record, behind the header page and two headers.
+    bytes[5000] ^= 1;
+    fs::write(&segment, bytes).expect("written");
+    server.start_again();
+    let mut connection = Connection::open(server.address());
+    assert_eq!(connection.fetch("t", 0, 0).0, KAFKA_STORAGE_ERROR);
+    let (error_code, high_watermark, records) = connection.fetch("t", 0, 10);
+    assert_eq!((error_code, high_watermark), (0, 20));
+    assert!(records.len() > 16_000);
+    wait_until("the damage is counted", || damaged() > 0);
+    assert!(
+        server.log_tail().contains("damaged"),
+        "{}",
+        server.log_tail()
+    );
 }
 
 /// How a server ends.

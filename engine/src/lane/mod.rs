@@ -146,7 +146,7 @@ impl Lane {
         LaneSample {
             logs: self.logs.metrics(),
             lane: self.counters.clone(),
-            partitions: self.routes.borrow().local().count() as u64,
+            partitions: self.routes.borrow().local_count() as u64,
             connections: connections as u64,
             forwarded_bytes: self.forwarded_bytes.get() as u64,
         }

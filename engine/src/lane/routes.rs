@@ -77,6 +77,14 @@ impl RouteTable {
         }
     }
 
+    pub(super) fn local_count(&self) -> usize {
+        self.by_id
+            .values()
+            .flat_map(|routes| &routes.partitions)
+            .filter(|route| matches!(route, Route::Local(_)))
+            .count()
+    }
+
     pub(super) fn local(&self) -> impl Iterator<Item = Rc<Partition>> + '_ {
         self.by_id
             .values()
