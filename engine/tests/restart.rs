@@ -22,7 +22,7 @@ use support::{
 /// As many batches as a client may have in flight.
 const DUPLICATE_WINDOW_BATCHES: i32 = 5;
 const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
-const KAFKA_STORAGE_ERROR: i16 = 56;
+const CORRUPT_MESSAGE: i16 = 2;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
 
 /// Missing metadata never deletes data: what belongs to no topic is put aside, untouched.
@@ -98,7 +98,7 @@ fn damage_is_told_by_an_error_a_metric_and_a_line_of_the_log() {
     fs::write(&segment, bytes).expect("written");
     server.start_again();
     let mut connection = Connection::open(server.address());
-    assert_eq!(connection.fetch("t", 0, 0).0, KAFKA_STORAGE_ERROR);
+    assert_eq!(connection.fetch("t", 0, 0).0, CORRUPT_MESSAGE);
     let (error_code, high_watermark, records) = connection.fetch("t", 0, 10);
     assert_eq!((error_code, high_watermark), (0, 20));
     assert!(records.len() > 16_000);

@@ -36,17 +36,17 @@
 //! # Map
 //! Pure decisions: `offsets`, `roll`, `reserve`, `prewrite`, `retention`, `recovery`, `producer_state`,
 //! `segment_meta`, `generation`, `block`, `region`, `chunk`, and the bytes of the small files in `segment_header` and `sidecar`.
-//! Shells: `log` and its parts, `lane`, `spares`, `disk`.
+//! Shells: `log` and its parts, `lane`, `spares`, `disk`. For people: `inspect`.
 
 pub mod block;
 mod bytes;
 mod chunk;
 mod config;
 pub mod disk;
-pub mod dump;
 mod error;
 mod event;
 mod generation;
+pub mod inspect;
 mod lane;
 mod log;
 mod names;

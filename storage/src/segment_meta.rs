@@ -153,6 +153,13 @@ impl SegmentMeta {
         self.entry(index.checked_sub(1)).1
     }
 
+    /// Index entry `index`: a block's position, its first offset, and the largest timestamp of everything before it.
+    pub(crate) fn index_entry(&self, index: usize) -> Option<(u64, Offset, i64)> {
+        let entry = self.entries.get(index)?;
+        let (position, offset) = self.entry(Some(index));
+        Some((position, offset, entry.max_timestamp_before))
+    }
+
     fn entry(&self, index: Option<usize>) -> (u64, Offset) {
         match index.and_then(|index| self.entries.get(index)) {
             Some(entry) => (

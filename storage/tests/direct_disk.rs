@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use corelane_format::{LogId, Offset};
 use corelane_storage::disk::Disk;
 use corelane_storage::disk::direct::{DirectDisk, FlushMode};
-use corelane_storage::dump::{DumpItem, SegmentDump, open_segment};
+use corelane_storage::inspect::{SegmentWalk, WalkItem};
 use corelane_storage::{LaneLogs, LaneLogsConfig, LogConfig};
 use glommio::{Latency, LocalExecutorBuilder, Placement, Shares};
 use support::{Batch, append, append_durably, read_all};
@@ -174,23 +174,20 @@ fn a_segment_can_be_dumped() {
         }
         logs.shutdown().await.expect("closed");
         let segment = path.join("00000000000000000000.log");
-        let file = open_segment(logs.disk(), &segment).await.expect("opens");
-        let mut dump = SegmentDump::<DirectDisk>::new(&file)
+        let file = logs.disk().open(&segment).await.expect("opens");
+        let mut walk = SegmentWalk::<DirectDisk>::new(&file)
             .await
             .expect("a segment");
-        assert_eq!(dump.header().log_id, LogId::new(9));
+        assert_eq!(walk.header().log_id, LogId::new(9));
         let mut offsets = Vec::new();
         let mut ended = false;
-        while let Some(item) = dump.next().await.expect("readable") {
+        while let Some(item) = walk.next().await.expect("readable") {
             match item {
-                DumpItem::Block {
-                    in_chain, batches, ..
-                } => {
-                    assert!(in_chain);
-                    offsets.extend(batches.iter().map(|batch| batch.base_offset.get()));
+                WalkItem::Block(block) => {
+                    offsets.extend(block.batches.iter().map(|batch| batch.base_offset.get()));
                 }
-                DumpItem::End { .. } => ended = true,
-                DumpItem::Damage { detail, .. } => panic!("{detail}"),
+                WalkItem::End { .. } => ended = true,
+                WalkItem::Gap(gap) => panic!("{gap:?}"),
             }
         }
         assert!(ended);

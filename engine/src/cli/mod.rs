@@ -7,7 +7,7 @@
 //! # Invariants
 //! - Standard output holds results and nothing else; logs, notes and errors go to standard error.
 //! - Exit code 0 means that everything asked for happened, 1 that it did not (one line says why and what to do), 2 that the
-//!   command line makes no sense. A reader that closes the pipe early is no failure.
+//!   command line makes no sense, or that a check could not be made. A reader that closes the pipe early is no failure.
 
 mod base64;
 mod batch_records;
@@ -34,6 +34,9 @@ use corelane_engine::utc;
 
 /// Exit code of a command that could not do what it was asked.
 const FAILURE: u8 = 1;
+
+/// Exit code of a check that could not be made.
+const UNCHECKED: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +75,8 @@ enum Outcome {
     Success,
     /// What it found or did is not as it should be; it has said so.
     Failure,
+    /// It could not look at everything; it has said at what.
+    Unchecked,
 }
 
 /// Runs the command that the process was started with.
@@ -87,6 +92,7 @@ pub(crate) fn run() -> ExitCode {
     match outcome {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::Failure) => ExitCode::from(FAILURE),
+        Ok(Outcome::Unchecked) => ExitCode::from(UNCHECKED),
         Err(error) if stdout::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
@@ -177,6 +183,12 @@ mod tests {
             ("serve --listen everywhere", ErrorKind::InvalidValue),
             ("serve --set num.partitions", ErrorKind::ValueValidation),
             ("log dump", ErrorKind::MissingRequiredArgument),
+            ("log dump x --limit many", ErrorKind::ValueValidation),
+            ("log verify --scan", ErrorKind::UnknownArgument),
+            (
+                "log quarantine",
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+            ),
         ];
         for (arguments, expected) in table {
             let words = std::iter::once("corelane").chain(arguments.split_whitespace());
@@ -205,6 +217,11 @@ mod tests {
             "consume orders --from timestamp:1767225600000 --json",
             "doctor --data-dir /var/lib/corelane --json",
             "log dump corelane-data/logs/orders-0.1 --records --json",
+            "log dump corelane-data/logs/orders-0.1 --offset 1000 --limit 10",
+            "log verify",
+            "log verify /var/lib/corelane /backup/logs/orders-0.1 --records --json",
+            "log quarantine list",
+            "log quarantine list /var/lib/corelane --scan --json",
         ];
         for arguments in table {
             let words = std::iter::once("corelane").chain(arguments.split_whitespace());

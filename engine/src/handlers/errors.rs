@@ -55,10 +55,17 @@ pub(super) fn of_batch(error: &BatchError, records: &[u8]) -> ErrorCode {
 }
 
 /// The code for a read that failed.
+///
+/// Damaged records are `CORRUPT_MESSAGE` and no storage error. To clients a storage error means a leader whose disk went away:
+/// Kafka's own consumer and librdkafka take it as retriable, refresh their metadata and ask again for ever, without a word to
+/// the application. `CORRUPT_MESSAGE` is what Kafka answers when it cannot read a log's records; Kafka's consumer throws an
+/// exception that names partition and offset, librdkafka hands the error to the application, and both leave the position
+/// where it is, so that the application may seek behind the range.
 pub(super) fn of_read(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        ReadError::Corrupt { .. } | ReadError::Io { .. } => storage(),
+        ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+        ReadError::Io { .. } => storage(),
     }
 }
 

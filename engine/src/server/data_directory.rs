@@ -27,7 +27,9 @@ const FORMAT_VERSION: u32 = 2;
 #[derive(Debug, Error)]
 pub enum DataDirectoryError {
     /// Another server has it open.
-    #[error("{path} is in use by another server; stop that one, or choose another --data-dir")]
+    #[error(
+        "{path} is in use by another server or by `corelane log`; stop that one, or choose another --data-dir"
+    )]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -201,6 +203,44 @@ pub fn open(
     })
 }
 
+/// Keeps servers out of `root` for as long as the answer lives; other readers may come in. `None` for a directory that no
+/// server has used, or that is only a copy of parts of one.
+///
+/// # Errors
+/// A server has it open, or its lock cannot be read.
+pub fn lock_for_reading(root: &Path) -> Result<Option<File>, DataDirectoryError> {
+    let path = root.join("lock");
+    let lock = match File::open(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(DataDirectoryError::Io { path, source }),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Err(DataDirectoryError::Locked {
+            path: root.to_path_buf(),
+        }),
+        Err(TryLockError::Error(source)) => Err(DataDirectoryError::Io { path, source }),
+    }
+}
+
+/// Whether `root` is, or was, a server's data directory.
+pub fn is_data_directory(root: &Path) -> bool {
+    root.join("server.json").exists() || (root.join("lock").exists() && root.join("logs").exists())
+}
+
+/// Checks the identity file of `root`.
+///
+/// # Errors
+/// It is not there, damaged, or of another format.
+pub fn check_identity(root: &Path) -> Result<(), DataDirectoryError> {
+    let path = root.join("server.json");
+    match fs::read(&path) {
+        Ok(bytes) => read_identity(&path, &bytes).map(|_| ()),
+        Err(source) => Err(DataDirectoryError::Io { path, source }),
+    }
+}
+
 fn read_identity(path: &Path, bytes: &[u8]) -> Result<Identity, DataDirectoryError> {
     let identity: Identity =
         serde_json::from_slice(bytes).map_err(|error| DataDirectoryError::Damaged {
@@ -251,6 +291,26 @@ mod tests {
             open(folder.path(), 1, "id"),
             Err(DataDirectoryError::Locked { .. })
         ));
+    }
+
+    #[test]
+    fn readers_keep_servers_out_and_not_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(lock_for_reading(folder.path()).unwrap().is_none());
+        drop(open(folder.path(), 1, "id").unwrap());
+        let first = lock_for_reading(folder.path()).unwrap();
+        assert!(first.is_some() && lock_for_reading(folder.path()).unwrap().is_some());
+        assert!(matches!(
+            open(folder.path(), 1, "id"),
+            Err(DataDirectoryError::Locked { .. })
+        ));
+        drop(first);
+        let _held = open(folder.path(), 1, "id").unwrap();
+        assert!(matches!(
+            lock_for_reading(folder.path()),
+            Err(DataDirectoryError::Locked { .. })
+        ));
+        assert!(is_data_directory(folder.path()) && check_identity(folder.path()).is_ok());
     }
 
     #[test]

@@ -52,6 +52,28 @@ fn a_dump_shows_what_was_produced_and_where_it_is_damaged() {
             .all(|batch| batch["compression"] == "zstd" && batch["crc_ok"] == true)
     );
 
+    let shown = |arguments: &[&str]| -> Vec<(String, i64)> {
+        let all = [&["log", "dump", text(&directory), "--json"], arguments].concat();
+        let values = run(&all).succeeded().values();
+        values
+            .iter()
+            .filter_map(|entry| {
+                let kind = entry["type"].as_str()?;
+                let offset = entry["offset"].as_i64().or(entry["base_offset"].as_i64())?;
+                (kind == "batch" || kind == "record").then(|| (kind.to_owned(), offset))
+            })
+            .collect()
+    };
+    let of = |kind: &str, offset| (kind.to_owned(), offset);
+    assert_eq!(shown(&["--offset", "1"]), [of("batch", 1), of("batch", 2)]);
+    assert_eq!(shown(&["--limit", "2"]), [of("batch", 0), of("batch", 1)]);
+    assert_eq!(
+        shown(&["--records", "--offset", "1", "--limit", "1"]),
+        [of("batch", 1), of("record", 1)]
+    );
+    assert_eq!(shown(&["--offset", "3"]), []);
+    assert_eq!(shown(&["--limit", "0"]), []);
+
     let segment = directory.join("00000000000000000000.log");
     let mut bytes = fs::read(&segment).expect("the segment");
     let blocks: Vec<u64> = of_type("block")
@@ -76,9 +98,15 @@ fn a_dump_shows_what_was_produced_and_where_it_is_damaged() {
         ran.text()
     );
 
+    // What was never acknowledged is no damage: a block that ends early, and what an earlier use of the file left.
     bytes.truncate(block as usize + 10);
     fs::write(&damaged, &bytes).expect("written");
-    assert_eq!(run(&["log", "dump", text(&damaged)]).code, Some(1));
+    let ran = run(&["log", "dump", text(&damaged)]).succeeded();
+    assert!(
+        ran.text().contains("nothing acknowledged from here"),
+        "{}",
+        ran.text()
+    );
     fs::write(&damaged, b"no segment").expect("written");
     assert_eq!(run(&["log", "dump", text(&damaged)]).code, Some(1));
     run(&["log", "dump", "/no/such/file"]).failed_saying(&["/no/such/file"]);

@@ -8,6 +8,7 @@ mod dump;
 mod produce;
 mod serve;
 mod topics;
+mod verify;
 
 use std::{
     fs,

@@ -144,7 +144,7 @@ impl<'a, D: Disk> BlockReader<'a, D> {
     /// Who the segment from `base` on is, by its first block, for want of a header page. Nothing but the log itself ever
     /// writes to that place, and the block's chain begins with a checksum of log id, generation and base offset; so
     /// neither a forged block nor one that an earlier use of the file left there passes. What `history` is it cannot tell.
-    pub(super) async fn infer_header(
+    pub(crate) async fn infer_header(
         &mut self,
         log_id: LogId,
         base: Offset,

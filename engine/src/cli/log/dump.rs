@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use corelane_format::COMMIT_BLOCK_HEADER_BYTES;
 use corelane_format::ids::{FilePosition, Offset};
-use corelane_format::kafka::{BatchHeader, SplitBatch, split_first_batch};
-use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, CommitBlockHeader};
-use corelane_storage::disk::{Disk, DiskFile};
-use corelane_storage::dump::{DumpError, DumpItem, SegmentDump};
+use corelane_format::kafka::{SplitBatch, split_first_batch};
+use corelane_storage::disk::Disk;
+use corelane_storage::inspect::verify::{durable_end, segment_base};
+use corelane_storage::inspect::{SegmentWalk, WalkError, WalkItem, WalkedBlock, WalkedGap};
 
 use super::DumpArgs;
 use super::entry::Entry;
@@ -26,11 +27,20 @@ pub(super) fn run(arguments: &DumpArgs) -> anyhow::Result<Outcome> {
         out: Stdout::lock(),
         records: arguments.records,
         json: arguments.json,
+        from: Offset::new(arguments.offset.unwrap_or(i64::MIN)),
+        left: arguments.limit.unwrap_or(u64::MAX),
         sound: true,
     };
-    for path in segments(&arguments.path)? {
+    for (path, next) in segments(&arguments.path)? {
+        // All of it lies below what is asked for.
+        if next.is_some_and(|next| next <= dumper.from) {
+            continue;
+        }
+        if dumper.left == 0 {
+            break;
+        }
         // No operation of this disk waits.
-        futures_lite::future::block_on(dumper.segment(&path))?;
+        futures_lite::future::block_on(dumper.segment(&path, next))?;
     }
     dumper.out.flush()?;
     Ok(if dumper.sound {
@@ -40,15 +50,17 @@ pub(super) fn run(arguments: &DumpArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-/// The files that `path` stands for, by base offset, which their names begin with.
-fn segments(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// The files that `path` stands for, by base offset, which their names begin with, each with where the next one begins.
+fn segments(path: &Path) -> anyhow::Result<Vec<(PathBuf, Option<Offset>)>> {
     let cannot_read = || format!("cannot read {}", path.display());
     let metadata = std::fs::metadata(path).with_context(cannot_read)?;
-    if !metadata.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
+    let directory = match path.parent() {
+        _ if metadata.is_dir() => path,
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
     let mut segments = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(cannot_read)? {
+    for entry in std::fs::read_dir(directory).with_context(cannot_read)? {
         let path = entry.with_context(cannot_read)?.path();
         if path
             .extension()
@@ -57,101 +69,138 @@ fn segments(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
             segments.push(path);
         }
     }
+    segments.sort_unstable();
+    let next_of = |path: &Path| {
+        let base = segment_base(path)?;
+        segments
+            .iter()
+            .filter_map(|other| segment_base(other))
+            .find(|other| *other > base)
+    };
+    if !metadata.is_dir() {
+        return Ok(vec![(path.to_owned(), next_of(path))]);
+    }
     if segments.is_empty() {
         bail!(
             "there is no segment (*.log) in {}; name a partition's directory, as DATA-DIRECTORY/logs/TOPIC-PARTITION.ID",
             path.display()
         );
     }
-    segments.sort_unstable();
-    Ok(segments)
+    Ok(segments
+        .iter()
+        .map(|path| (path.clone(), next_of(path)))
+        .collect())
 }
 
 struct Dumper {
     out: Stdout,
     records: bool,
     json: bool,
-    /// Whether everything so far was as it should be.
+    /// Nothing below it is shown, but what is damaged.
+    from: Offset,
+    /// Batches, or records, that may still be shown.
+    left: u64,
+    /// Whether nothing so far was damaged.
     sound: bool,
 }
 
 impl Dumper {
-    async fn segment(&mut self, path: &Path) -> anyhow::Result<()> {
+    async fn segment(&mut self, path: &Path, next: Option<Offset>) -> anyhow::Result<()> {
         let shown = path.display().to_string();
         let cannot_read = || format!("cannot read {shown}");
         let file = ReadOnlyDisk.open(path).await.with_context(cannot_read)?;
-        let mut dump = match SegmentDump::<ReadOnlyDisk>::new(&file).await {
-            Ok(dump) => dump,
-            Err(DumpError::Io(error)) => return Err(error).with_context(cannot_read),
-            Err(DumpError::Header(error)) => {
+        let walk = match SegmentWalk::<ReadOnlyDisk>::new(&file).await {
+            Ok(walk) => walk,
+            Err(WalkError::Io(error)) => return Err(error).with_context(cannot_read),
+            Err(WalkError::Header(error)) => {
                 let detail = format!("{shown} has no valid header page: {error}");
-                return self.damage(FilePosition::new(0), None, &detail);
+                return self.damage(FilePosition::ZERO, None, &detail);
             }
         };
-        let header = *dump.header();
+        let header = *walk.header();
+        let mut walk = walk.up_to(next.unwrap_or(Offset::new(i64::MAX)));
         self.print(Entry::Segment {
             path: &shown,
             header: &header,
         })?;
-        let mut after_damage = false;
-        while let Some(item) = dump.next().await.with_context(cannot_read)? {
+        let mut durable = None;
+        while self.left > 0
+            && let Some(item) = walk.next().await.with_context(cannot_read)?
+        {
             match item {
-                DumpItem::Block {
-                    position,
-                    header,
-                    in_chain,
-                    batches,
-                } => {
-                    if !in_chain && !after_damage {
-                        self.damage(
+                WalkItem::Block(block) => self.block(&mut walk, &block).await?,
+                WalkItem::Gap(gap) => {
+                    // Only what was durable can be damaged; all of the file tells what was.
+                    let durable = match durable {
+                        Some(durable) => durable,
+                        None => *durable.insert(
+                            durable_below(&file, path, next)
+                                .await
+                                .with_context(cannot_read)?,
+                        ),
+                    };
+                    self.gap(&gap, durable)?;
+                }
+                WalkItem::End { position, is_stale } => {
+                    let position = FilePosition::new(position);
+                    self.print(if is_stale {
+                        Entry::Tail {
                             position,
-                            Some(position),
-                            "the next block does not follow the one before it",
-                        )?;
-                    }
-                    after_damage = false;
-                    self.block(&file, position, &header, &batches).await?;
+                            until: None,
+                            detail: "what an earlier use of the file left",
+                        }
+                    } else {
+                        Entry::End { position }
+                    })?;
                 }
-                DumpItem::Damage {
-                    position,
-                    until,
-                    detail,
-                } => {
-                    after_damage = true;
-                    self.damage(position, until, &detail)?;
-                }
-                DumpItem::End { position } => self.print(Entry::End { position })?,
             }
         }
         Ok(())
     }
 
+    fn gap(&mut self, gap: &WalkedGap, durable: Offset) -> anyhow::Result<()> {
+        let position = FilePosition::new(gap.position);
+        if gap.start < durable {
+            return self.damage(position, gap.until.map(FilePosition::new), &gap.detail);
+        }
+        self.print(Entry::Tail {
+            position,
+            until: gap.until.map(FilePosition::new),
+            detail: &gap.detail,
+        })
+    }
+
     async fn block(
         &mut self,
-        file: &ReadOnlyFile,
-        position: FilePosition,
-        header: &CommitBlockHeader,
-        batches: &[BatchHeader],
+        walk: &mut SegmentWalk<'_, ReadOnlyDisk>,
+        block: &WalkedBlock,
     ) -> anyhow::Result<()> {
+        if block.header.last_offset() < self.from.get() {
+            return Ok(());
+        }
         self.print(Entry::Block {
-            position,
-            header,
-            batches: batches.len(),
+            position: FilePosition::new(block.position),
+            header: &block.header,
+            batches: block.batches.len(),
         })?;
-        let mut at = FilePosition::new(position.get() + COMMIT_BLOCK_HEADER_BYTES as u64);
-        for batch in batches {
-            self.print(Entry::Batch {
-                position: at,
-                header: batch,
-            })?;
-            if self.records {
-                let bytes = file
-                    .read_at(at, batch.size_bytes())
-                    .await
-                    .context("cannot read a batch")?;
-                self.records(at, &bytes)?;
+        let mut at = block.position + COMMIT_BLOCK_HEADER_BYTES as u64;
+        for batch in &block.batches {
+            let size_bytes = batch.size_bytes();
+            if batch.last_offset() >= self.from && self.left > 0 {
+                let position = FilePosition::new(at);
+                self.print(Entry::Batch {
+                    position,
+                    header: batch,
+                })?;
+                if self.records {
+                    let bytes = walk.bytes(at, size_bytes).await;
+                    let bytes = bytes.context("cannot read a batch")?;
+                    self.records(position, bytes.get(..size_bytes).unwrap_or(bytes))?;
+                } else {
+                    self.left -= 1;
+                }
             }
-            at = FilePosition::new(at.get() + batch.size_bytes() as u64);
+            at += size_bytes as u64;
         }
         Ok(())
     }
@@ -160,9 +209,10 @@ impl Dumper {
         let Ok(SplitBatch::Whole { batch, .. }) = split_first_batch(bytes) else {
             return self.damage(position, None, "the file has changed while it was read");
         };
-        let visited = visit_records::<RecordError>(&batch, Offset::ZERO, |record| {
+        let visited = visit_records::<RecordError>(&batch, self.from, |record| {
             self.print(Entry::Record(&record))?;
-            Ok(true)
+            self.left -= 1;
+            Ok(self.left > 0)
         });
         match visited {
             Ok(_) => Ok(()),
@@ -196,6 +246,22 @@ impl Dumper {
             writeln!(self.out, "{entry}")?;
         }
         Ok(())
+    }
+}
+
+/// D of a segment whose walk has met something that is no block.
+async fn durable_below(
+    file: &ReadOnlyFile,
+    path: &Path,
+    next: Option<Offset>,
+) -> std::io::Result<Offset> {
+    match SegmentWalk::<ReadOnlyDisk>::new(file).await {
+        Ok(walk) => durable_end(&ReadOnlyDisk, path, walk, next).await,
+        Err(WalkError::Io(error)) => Err(error),
+        // It was sound a moment ago.
+        Err(WalkError::Header(error)) => {
+            Err(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        }
     }
 }
 

@@ -39,7 +39,14 @@ pub(super) enum Entry<'a> {
         until: Option<FilePosition>,
         detail: &'a str,
     },
-    /// Nothing but zeros from here on.
+    /// Bytes that are no block here and were never acknowledged: a write that a crash interrupted, or what an earlier use of the
+    /// file left behind.
+    Tail {
+        position: FilePosition,
+        until: Option<FilePosition>,
+        detail: &'a str,
+    },
+    /// Nothing but zeros from here on, or a newer segment goes on.
     End { position: FilePosition },
 }
 
@@ -87,6 +94,23 @@ impl fmt::Display for Entry<'_> {
                     "{position:>12}  DAMAGE  no sound block from here to the end: {detail}"
                 )
             }
+            Self::Tail {
+                position,
+                until: Some(until),
+                detail,
+            } => write!(
+                f,
+                "{position:>12}  tail    {} bytes up to {until} that were never acknowledged: {detail}",
+                until.get().saturating_sub(position.get())
+            ),
+            Self::Tail {
+                position,
+                until: None,
+                detail,
+            } => write!(
+                f,
+                "{position:>12}  tail    nothing acknowledged from here to the end: {detail}"
+            ),
             Self::End { position } => write!(f, "{position:>12}  end"),
         }
     }
@@ -252,6 +276,16 @@ impl Serialize for Entry<'_> {
                 map.serialize_entry("until", &until.map(FilePosition::get))?;
                 map.serialize_entry("detail", detail)?;
             }
+            Self::Tail {
+                position,
+                until,
+                detail,
+            } => {
+                map.serialize_entry("type", "tail")?;
+                map.serialize_entry("position", &position.get())?;
+                map.serialize_entry("until", &until.map(FilePosition::get))?;
+                map.serialize_entry("detail", detail)?;
+            }
             Self::End { position } => {
                 map.serialize_entry("type", "end")?;
                 map.serialize_entry("position", &position.get())?;
@@ -317,6 +351,11 @@ mod tests {
                 Entry::Damage { position: at, until: None, detail: "bad" },
                 "        4096  DAMAGE  no sound block from here to the end: bad".to_owned(),
                 r#"{"type":"damage","position":4096,"until":null,"detail":"bad"}"#.to_owned(),
+            ),
+            (
+                Entry::Tail { position: at, until: None, detail: "old" },
+                "        4096  tail    nothing acknowledged from here to the end: old".to_owned(),
+                r#"{"type":"tail","position":4096,"until":null,"detail":"old"}"#.to_owned(),
             ),
             (
                 Entry::End { position: at },

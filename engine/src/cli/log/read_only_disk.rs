@@ -1,16 +1,17 @@
 //! A [`Disk`] that cannot change anything: plain reads of files that may be opened for reading.
 //!
-//! So a dump needs neither the right to write, nor `io_uring`, nor a file system with direct I/O: a copy of a log on any
-//! machine will do. No operation ever waits; a future of it is ready when it is polled first.
+//! So looking needs neither the right to write, nor `io_uring`: a copy of a log on any machine will do. Where the file system
+//! has direct I/O, what is read is what the device holds, and never what the page cache remembers of it. No operation ever
+//! waits; a future of it is ready when it is polled first.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
 
 use corelane_format::ids::FilePosition;
-use corelane_storage::disk::{DirectoryEntry, Disk, DiskBuffer, DiskFile};
+use corelane_storage::disk::{DirectoryEntry, Disk, DiskBuffer, DiskFile, PAGE_BYTES};
 
 /// Files, to be read only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +20,32 @@ pub(super) struct ReadOnlyDisk;
 /// An open file.
 #[derive(Debug)]
 pub(super) struct ReadOnlyFile(File);
+
+/// What was read, where direct I/O wants it: at a multiple of a page in memory.
+#[derive(Debug)]
+pub(super) struct AlignedBytes {
+    bytes: Vec<u8>,
+    start: usize,
+    size_bytes: usize,
+}
+
+impl AlignedBytes {
+    fn zeroed(size_bytes: usize) -> Self {
+        let bytes = vec![0; size_bytes + PAGE_BYTES];
+        let start = bytes.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
+        Self {
+            bytes,
+            start,
+            size_bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for AlignedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[self.start..self.start + self.size_bytes]
+    }
+}
 
 /// What would be written, if anything were.
 #[derive(Debug)]
@@ -59,7 +86,15 @@ impl Disk for ReadOnlyDisk {
     }
 
     async fn open(&self, path: &Path) -> io::Result<ReadOnlyFile> {
-        File::open(path).map(ReadOnlyFile)
+        let direct = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(path);
+        match direct {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => File::open(path),
+            opened => opened,
+        }
+        .map(ReadOnlyFile)
     }
 
     async fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
@@ -101,14 +136,15 @@ impl Disk for ReadOnlyDisk {
 
 impl DiskFile for ReadOnlyFile {
     type Buffer = Buffer;
-    type ReadBuffer = Vec<u8>;
+    type ReadBuffer = AlignedBytes;
 
     async fn write_at(&self, _buffer: Rc<Buffer>, _position: FilePosition) -> io::Result<usize> {
         refused()
     }
 
-    async fn read_at(&self, position: FilePosition, size_bytes: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; size_bytes];
+    async fn read_at(&self, position: FilePosition, size_bytes: usize) -> io::Result<AlignedBytes> {
+        let mut read = AlignedBytes::zeroed(size_bytes);
+        let bytes = &mut read.bytes[read.start..read.start + size_bytes];
         let mut filled = 0;
         while filled < size_bytes {
             match self
@@ -116,13 +152,19 @@ impl DiskFile for ReadOnlyFile {
                 .read_at(&mut bytes[filled..], position.get() + filled as u64)
             {
                 Ok(0) => break,
-                Ok(count) => filled += count,
+                Ok(count) => {
+                    filled += count;
+                    // Only the end of the file ends a read within a page.
+                    if !filled.is_multiple_of(PAGE_BYTES) {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        bytes.truncate(filled);
-        Ok(bytes)
+        read.size_bytes = filled;
+        Ok(read)
     }
 
     async fn flush(&self) -> io::Result<()> {
