@@ -19,6 +19,8 @@ pub struct LaneLogsConfig {
     pub tail_budget_bytes: usize,
     /// Memory for data read from disk.
     pub read_budget_bytes: usize,
+    /// Memory for indexes that lookups have loaded.
+    pub index_budget_bytes: usize,
     /// Appended bytes that are not flushed yet; [`crate::LaneLogs::admit`] waits above it.
     pub unflushed_budget_bytes: usize,
     /// One read from disk.
@@ -43,6 +45,7 @@ impl Default for LaneLogsConfig {
             writes_in_flight_max: 32,
             tail_budget_bytes: 64 << 20,
             read_budget_bytes: 32 << 20,
+            index_budget_bytes: 8 << 20,
             unflushed_budget_bytes: 64 << 20,
             read_size_bytes: 1 << 20,
             prewrite: true,
@@ -60,7 +63,7 @@ pub struct LogConfig {
     pub segment_size_bytes: u64,
     /// `segment.ms`.
     pub segment_age_ms_max: u64,
-    /// `index.interval.bytes`; entries are never closer than 16 KiB.
+    /// `index.interval.bytes`; entries are never closer than 32 KiB.
     pub index_interval_bytes: u64,
     /// `flush.messages`: at most this many less one records are visible before they are flushed. 1: none.
     pub flush_messages: u64,

@@ -29,9 +29,11 @@ use crate::seeded_bugs::seeded_bug;
 use crate::spares::{Spares, SparesReport};
 
 use cache::ClockCache;
+use index_cache::IndexCache;
 use task_set::{LaneTask, TaskSet};
 
 pub(crate) mod cache;
+pub(crate) mod index_cache;
 pub(crate) mod task_set;
 
 /// Which way a commit takes to the disk.
@@ -83,6 +85,10 @@ pub struct LaneMetrics {
     pub disk_reads: u64,
     /// Their bytes.
     pub disk_read_bytes: u64,
+    /// Indexes loaded from their files.
+    pub indexes_loaded: u64,
+    /// Indexes rebuilt by a scan, since their files did not fit.
+    pub indexes_rebuilt: u64,
     /// Damaged ranges found while reading.
     pub corruptions_found: u64,
     /// Appended and not yet flushed, now.
@@ -91,6 +97,8 @@ pub struct LaneMetrics {
     pub tail_bytes: u64,
     /// Held from disk reads, now.
     pub read_cache_bytes: u64,
+    /// Held from indexes, now.
+    pub index_bytes: u64,
     /// Writes in flight, now.
     pub writes_in_flight: u64,
     /// Spares that can be taken, now.
@@ -119,6 +127,7 @@ pub(crate) struct Lane<D: Disk> {
     pub(crate) space: crate::event::Event,
     pub(crate) spares: Spares,
     pub(crate) checkpoints: RefCell<LaneCheckpoints<D>>,
+    pub(crate) indexes: RefCell<IndexCache>,
     pub(crate) itself: Weak<Lane<D>>,
 }
 
@@ -275,6 +284,7 @@ impl<D: Disk> LaneLogs<D> {
     pub fn new(disk: D, config: LaneLogsConfig) -> Self {
         let tail_cache = ClockCache::new(config.tail_budget_bytes);
         let read_cache = ClockCache::new(config.read_budget_bytes);
+        let indexes = IndexCache::new(config.index_budget_bytes);
         let generations = Generations::new(config.seed);
         let spares = Spares::new(config.spares.clone());
         Self(Rc::new_cyclic(|itself| Lane {
@@ -296,6 +306,7 @@ impl<D: Disk> LaneLogs<D> {
             space: crate::event::Event::default(),
             spares,
             checkpoints: RefCell::default(),
+            indexes: RefCell::new(indexes),
             itself: itself.clone(),
         }))
     }
@@ -467,6 +478,7 @@ impl<D: Disk> LaneLogs<D> {
             unflushed_bytes: self.0.unflushed_bytes.get() as u64,
             tail_bytes: self.0.tail_cache.used() as u64,
             read_cache_bytes: self.0.read_cache.used() as u64,
+            index_bytes: self.0.indexes.borrow().used_bytes() as u64,
             writes_in_flight: self.0.writes_in_flight.get() as u64,
             spares: self.0.spares.free_count() as u64,
             spare_bytes: self.0.spares.held_bytes(),

@@ -12,7 +12,7 @@
 //! out. Files with temporary names are never part of the log.
 //!
 //! # Map
-//! [`append`] takes batches in, [`commit`] writes them, [`read`] gives them out, [`lookup`] finds timestamps, [`change`]
+//! [`append`] takes batches in, [`commit`] writes them, [`read`] gives them out, [`lookup`] finds timestamps by [`index`], [`change`]
 //! deletes, truncates and closes, [`segment_files`] makes and deletes segments' files, [`checkpoint`] keeps starts after a
 //! crash short, [`space`] waits for room on the disk, [`progress`] tells who waits, [`recover`] opens by what [`scan`]
 //! finds in [`windows`].
@@ -46,10 +46,12 @@ pub(crate) mod append;
 pub(crate) mod change;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
+pub(crate) mod index;
 pub(crate) mod lookup;
 pub(crate) mod progress;
 pub(crate) mod read;
 pub(crate) mod recover;
+pub(crate) mod resident;
 pub(crate) mod scan;
 pub(crate) mod segment_files;
 pub(crate) mod space;

@@ -90,6 +90,15 @@ pub struct ProducerState {
 }
 
 impl ProducerState {
+    /// The memory behind it, about.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let entry = std::mem::size_of::<(i64, Producer)>();
+        self.producers
+            .values()
+            .map(|producer| entry + producer.batches.capacity() * std::mem::size_of::<KnownBatch>())
+            .sum()
+    }
+
     /// Whether the batch may be appended. Changes nothing.
     pub fn check(&self, batch: &BatchHeader) -> Result<(), ProducerError> {
         if !batch.producer_id.is_some() {

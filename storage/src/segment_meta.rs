@@ -5,7 +5,11 @@
 //! timestamp of everything *before* it. A lookup by offset starts at the last entry at or below it; a lookup by
 //! timestamp at the last entry before which everything is older. Entries are at least `index_interval_bytes` (and
 //! [`INTERVAL_BYTES_MIN`]) apart, so that a large segment of tiny blocks stays cheap.
+//!
+//! The facts stay in memory. Of the index only what no sidecar holds yet does: entries that were saved are let go
+//! ([`SegmentMeta::forget_saved`]), and a lookup among them is made with the entries that the caller has loaded.
 
+use std::mem::size_of;
 use std::ops::Range;
 
 use corelane_format::kafka::{BatchHeader, TimestampType};
@@ -16,13 +20,15 @@ use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader};
 
 /// Index entries are never closer than this.
-pub(crate) const INTERVAL_BYTES_MIN: u64 = 16 << 10;
-const ENTRY_BYTES: usize = 16;
+pub(crate) const INTERVAL_BYTES_MIN: u64 = 32 << 10;
+/// One entry as it is stored.
+pub(crate) const ENTRY_BYTES: usize = 16;
 /// Positions are stored in units of the blocks' alignment.
 const POSITION_UNIT: u64 = 64;
 
+/// The start of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct IndexEntry {
+pub(crate) struct IndexEntry {
     relative_offset: u32,
     position: u32,
     max_timestamp_before: i64,
@@ -54,6 +60,9 @@ pub(crate) struct SegmentMeta {
     pub(crate) max_timestamp: Option<(TimestampMs, Offset)>,
     /// Quarantined: the bytes of these offsets are damaged. In order.
     pub(crate) gaps: Vec<Range<Offset>>,
+    /// How many entries, the first ones, are in the sidecar alone.
+    saved: usize,
+    /// Those behind them.
     entries: Vec<IndexEntry>,
     indexed_to: u64,
 }
@@ -69,6 +78,7 @@ impl SegmentMeta {
             first_timestamp: None,
             max_timestamp: None,
             gaps: Vec::new(),
+            saved: 0,
             entries: Vec::new(),
             indexed_to: 0,
         }
@@ -136,40 +146,105 @@ impl SegmentMeta {
         self.gaps.iter().find(|gap| gap.contains(&offset))
     }
 
-    /// The position and first offset of a block at or below `offset`.
-    pub(crate) fn seek_offset(&self, offset: Offset) -> (u64, Offset) {
-        let relative = offset.minus(self.header.base_offset);
-        let index = self
-            .entries
-            .partition_point(|entry| i64::from(entry.relative_offset) <= relative);
-        self.entry(index.checked_sub(1))
+    /// How many of its first entries a lookup may need to be given.
+    pub(crate) fn saved_entries(&self) -> usize {
+        self.saved
     }
 
-    /// The first offset of a block before which every batch is older than `timestamp`.
-    pub(crate) fn seek_timestamp(&self, timestamp: TimestampMs) -> Offset {
-        let index = self
-            .entries
-            .partition_point(|entry| entry.max_timestamp_before < timestamp.get());
-        self.entry(index.checked_sub(1)).1
+    /// All entries, of which `saved` are those that are not in memory.
+    pub(crate) fn all_entries(&self, saved: &[IndexEntry]) -> Option<Vec<IndexEntry>> {
+        let mut all = saved.get(..self.saved)?.to_vec();
+        all.extend_from_slice(&self.entries);
+        Some(all)
     }
 
-    /// Index entry `index`: a block's position, its first offset, and the largest timestamp of everything before it.
+    /// Entry `index` of those in memory: a block's position, its first offset, and the largest timestamp of everything
+    /// before it.
     pub(crate) fn index_entry(&self, index: usize) -> Option<(u64, Offset, i64)> {
         let entry = self.entries.get(index)?;
-        let (position, offset) = self.entry(Some(index));
+        let (position, offset) = self.place(entry);
         Some((position, offset, entry.max_timestamp_before))
     }
 
-    fn entry(&self, index: Option<usize>) -> (u64, Offset) {
-        match index.and_then(|index| self.entries.get(index)) {
-            Some(entry) => (
-                u64::from(entry.position) * POSITION_UNIT,
-                self.header
-                    .base_offset
-                    .plus(i64::from(entry.relative_offset)),
-            ),
-            None => (FIRST_BLOCK_POSITION, self.header.base_offset),
+    fn place(&self, entry: &IndexEntry) -> (u64, Offset) {
+        let offset = self.header.base_offset.get();
+        (
+            u64::from(entry.position) * POSITION_UNIT,
+            Offset::new(offset.saturating_add(i64::from(entry.relative_offset))),
+        )
+    }
+
+    /// Lets go of entries that a sidecar holds: `count` are in it.
+    pub(crate) fn forget_saved(&mut self, count: usize) {
+        if let Some(more) = count.checked_sub(self.saved)
+            && more <= self.entries.len()
+        {
+            self.entries.drain(..more);
+            self.entries.shrink_to_fit();
+            self.saved = count;
         }
+    }
+
+    /// Takes back entries whose sidecar is damaged, as a scan found them.
+    pub(crate) fn restore_entries(&mut self, mut scanned: Vec<IndexEntry>) {
+        if let Some(first) = self.entries.first() {
+            scanned.retain(|entry| entry.position < first.position);
+        }
+        scanned.append(&mut self.entries);
+        (self.saved, self.entries) = (0, scanned);
+    }
+
+    /// The entries in memory.
+    pub(crate) fn into_entries(self) -> Vec<IndexEntry> {
+        self.entries
+    }
+
+    /// The memory behind it.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<IndexEntry>()
+            + self.gaps.capacity() * size_of::<Range<Offset>>()
+    }
+
+    /// The position and first offset of a block at or below `offset`; `None` if that takes the saved entries and `saved`
+    /// are not all of them.
+    pub(crate) fn seek_offset(
+        &self,
+        offset: Offset,
+        saved: &[IndexEntry],
+    ) -> Option<(u64, Offset)> {
+        let relative = offset.minus(self.header.base_offset);
+        if relative <= 0 {
+            return Some((FIRST_BLOCK_POSITION, self.header.base_offset));
+        }
+        self.seek(saved, |entry| i64::from(entry.relative_offset) <= relative)
+    }
+
+    /// The first offset of a block before which every batch is older than `timestamp`; `None` as above.
+    pub(crate) fn seek_timestamp(
+        &self,
+        timestamp: TimestampMs,
+        saved: &[IndexEntry],
+    ) -> Option<Offset> {
+        let older = |entry: &IndexEntry| entry.max_timestamp_before < timestamp.get();
+        Some(self.seek(saved, older)?.1)
+    }
+
+    /// The last entry for which `before` is true, or the segment's start.
+    fn seek(
+        &self,
+        saved: &[IndexEntry],
+        before: impl Fn(&IndexEntry) -> bool,
+    ) -> Option<(u64, Offset)> {
+        let last = |entries: &[IndexEntry]| {
+            let index = entries.partition_point(&before).checked_sub(1)?;
+            entries.get(index).copied()
+        };
+        let entry = match last(&self.entries) {
+            None if self.saved > 0 => last(saved.get(..self.saved)?),
+            entry => entry,
+        };
+        let start = (FIRST_BLOCK_POSITION, self.header.base_offset);
+        Some(entry.map_or(start, |entry| self.place(&entry)))
     }
 
     /// Bounds the segment to offsets below `end`: what lies above was truncated and is covered by a newer segment.
@@ -178,6 +253,7 @@ impl SegmentMeta {
         self.gaps.retain(|gap| gap.start < end);
     }
 
+    /// Appends the facts, without the index.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_u64(out, self.header.log_id.get());
         put_u64(out, self.header.generation);
@@ -203,14 +279,10 @@ impl SegmentMeta {
             put_i64(out, gap.end.get());
         }
         put_u64(out, self.indexed_to);
-        put_u32(out, self.entries.len() as u32);
-        for entry in &self.entries {
-            put_u32(out, entry.relative_offset);
-            put_u32(out, entry.position);
-            put_i64(out, entry.max_timestamp_before);
-        }
+        put_u32(out, (self.saved + self.entries.len()) as u32);
     }
 
+    /// Reads the facts; all entries count as saved. Whatever the bytes, what comes of them can be reckoned with.
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let header = SegmentHeader {
             log_id: corelane_format::LogId::new(reader.u64()?),
@@ -231,15 +303,7 @@ impl SegmentMeta {
             gaps.push(Offset::new(reader.i64()?)..Offset::new(reader.i64()?));
         }
         let indexed_to = reader.u64()?;
-        let entry_count = reader.count(ENTRY_BYTES)?;
-        let mut entries = Vec::with_capacity(entry_count);
-        for _ in 0..entry_count {
-            entries.push(IndexEntry {
-                relative_offset: reader.u32()?,
-                position: reader.u32()?,
-                max_timestamp_before: reader.i64()?,
-            });
-        }
+        let saved = usize::try_from(reader.u32()?).ok()?;
         Some(Self {
             header,
             end_offset,
@@ -249,10 +313,59 @@ impl SegmentMeta {
             first_timestamp: (first != i64::MIN).then_some(TimestampMs::new(first)),
             max_timestamp: (max != i64::MIN).then_some((TimestampMs::new(max), max_offset)),
             gaps,
-            entries,
+            saved,
+            entries: Vec::new(),
             indexed_to,
         })
+        .filter(Self::is_possible)
     }
+
+    /// Whether the numbers fit each other as far as sums of them go.
+    fn is_possible(&self) -> bool {
+        const SPAN_MAX: i64 = 1 << 31;
+        let base = self.header.base_offset.get();
+        let in_span = |offset: Offset| {
+            let span = offset.get().checked_sub(base);
+            offset.get() < i64::MAX && span.is_some_and(|span| (0..=SPAN_MAX).contains(&span))
+        };
+        let ordered = |gap: &Range<Offset>| gap.start <= gap.end && gap.start < self.end_offset;
+        base >= 0
+            && in_span(self.end_offset)
+            && self
+                .gaps
+                .iter()
+                .all(|gap| in_span(gap.start) && in_span(gap.end) && ordered(gap))
+            && (FIRST_BLOCK_POSITION..1 << 62).contains(&self.end_position)
+            && self.last_block_position < self.end_position
+            && self.indexed_to <= self.end_position
+    }
+}
+
+/// The bytes of an index.
+pub(crate) fn encode_entries(entries: &[IndexEntry]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(entries.len() * ENTRY_BYTES);
+    for entry in entries {
+        put_u32(&mut out, entry.relative_offset);
+        put_u32(&mut out, entry.position);
+        put_i64(&mut out, entry.max_timestamp_before);
+    }
+    out
+}
+
+/// The entries of an index; what is left of the bytes is ignored.
+pub(crate) fn decode_entries(bytes: &[u8]) -> Vec<IndexEntry> {
+    let mut reader = Reader(bytes);
+    let mut entries = Vec::with_capacity(bytes.len() / ENTRY_BYTES);
+    while let (Some(relative_offset), Some(position), Some(max_timestamp_before)) =
+        (reader.u32(), reader.u32(), reader.i64())
+    {
+        entries.push(IndexEntry {
+            relative_offset,
+            position,
+            max_timestamp_before,
+        });
+    }
+    entries
 }
 
 #[cfg(test)]
@@ -289,11 +402,12 @@ mod tests {
             (129, 4096 + (64 << 10), 120),
             (1000, 4096 + (96 << 10), 130),
         ] {
-            assert_eq!(
-                meta.seek_offset(Offset::new(offset)),
-                (position, Offset::new(first)),
-                "{offset}"
-            );
+            let expected = Some((position, Offset::new(first)));
+            assert_eq!(meta.seek_offset(Offset::new(offset), &[]), expected);
+            for saved in 0..=4 {
+                let (kept, gone) = let_go(&meta, saved);
+                assert_eq!(kept.seek_offset(Offset::new(offset), &gone), expected);
+            }
         }
         // Blocks have 10, 30, 20, 50: before them at most -, 10, 30, 30.
         for (timestamp, first) in [
@@ -304,12 +418,36 @@ mod tests {
             (31, 130),
             (99, 130),
         ] {
-            assert_eq!(
-                meta.seek_timestamp(TimestampMs::new(timestamp)),
-                Offset::new(first),
-                "{timestamp}"
-            );
+            let (timestamp, expected) = (TimestampMs::new(timestamp), Some(Offset::new(first)));
+            assert_eq!(meta.seek_timestamp(timestamp, &[]), expected);
+            for saved in 0..=4 {
+                let (kept, gone) = let_go(&meta, saved);
+                assert_eq!(kept.seek_timestamp(timestamp, &gone), expected);
+            }
         }
+    }
+
+    /// The same with its first entries only in a sidecar, and those.
+    fn let_go(meta: &SegmentMeta, count: usize) -> (SegmentMeta, Vec<IndexEntry>) {
+        let all = meta.all_entries(&[]).expect("in memory");
+        let mut kept = meta.clone();
+        kept.forget_saved(count);
+        assert_eq!(kept.saved_entries(), count);
+        assert_eq!(kept.all_entries(&all[..count]), Some(all.clone()));
+        (kept, all[..count].to_vec())
+    }
+
+    #[test]
+    fn saved_entries_are_asked_for_only_where_they_are_needed() {
+        let (kept, gone) = let_go(&meta(), 2);
+        assert_eq!(kept.seek_offset(Offset::new(119), &[]), None);
+        assert_eq!(kept.seek_offset(Offset::new(119), &gone[..1]), None);
+        assert!(kept.seek_offset(Offset::new(120), &[]).is_some());
+        assert_eq!(kept.seek_timestamp(TimestampMs::new(30), &[]), None);
+        assert!(kept.seek_timestamp(TimestampMs::new(31), &[]).is_some());
+        let mut restored = kept;
+        restored.restore_entries(meta().into_entries());
+        assert_eq!(restored, meta());
     }
 
     #[test]
@@ -326,9 +464,11 @@ mod tests {
     fn round_trip() {
         let mut meta = meta();
         meta.quarantine(Offset::new(110)..Offset::new(115));
+        let (kept, entries) = let_go(&meta, 4);
         let mut bytes = Vec::new();
         meta.encode(&mut bytes);
-        assert_eq!(SegmentMeta::decode(&mut Reader(&bytes)), Some(meta));
+        assert_eq!(SegmentMeta::decode(&mut Reader(&bytes)), Some(kept));
+        assert_eq!(decode_entries(&encode_entries(&entries)), entries);
         for cut in 0..bytes.len() {
             assert_eq!(
                 SegmentMeta::decode(&mut Reader(&bytes[..cut])),

@@ -47,7 +47,7 @@ pub async fn quarantined_ranges<D: Disk>(
         let Ok(bytes) = read_small_file(disk, &sidecar, SIDECAR_BYTES_MAX).await else {
             continue;
         };
-        let Some(Sidecar { meta, .. }) = Sidecar::decode(&bytes) else {
+        let Some(Sidecar { meta, .. }) = Sidecar::decode_whole(&bytes) else {
             continue;
         };
         for gap in &meta.gaps {

@@ -78,7 +78,7 @@ pub async fn durable_end<D: Disk>(
     let sidecar = read_small_file(disk, &path.with_extension("index"), SIDECAR_BYTES_MAX).await;
     let vouched = sidecar
         .ok()
-        .and_then(|bytes| Sidecar::decode(&bytes))
+        .and_then(|bytes| Sidecar::decode_whole(&bytes))
         .filter(|sidecar| sidecar.meta.header == header)
         .map_or(header.base_offset, |sidecar| sidecar.meta.end_offset);
     while walk.next().await?.is_some() {}
@@ -456,7 +456,7 @@ impl<D: Disk> Check<'_, D> {
                 return None;
             }
         };
-        let sidecar = Sidecar::decode(&bytes);
+        let sidecar = Sidecar::decode_whole(&bytes);
         if sidecar.is_none() {
             self.find(
                 FindingKind::Sidecar,

@@ -14,10 +14,10 @@ use super::read::LogRead;
 use super::{Carry, PartitionLog, Segment};
 use crate::disk::{Disk, DiskFile, page_ceil, replace_file_durably};
 use crate::error::{ChangeError, FenceReason, LogFenced};
-use crate::names::{LOG_START, sidecar_path};
+use crate::names::LOG_START;
 use crate::retention::{RetentionLimits, SegmentFacts, expired_segments, is_too_old};
 use crate::seeded_bugs::seeded_bug;
-use crate::sidecar::{Sidecar, encode_log_start};
+use crate::sidecar::encode_log_start;
 
 impl<D: Disk> PartitionLog<D> {
     pub(super) fn io(&self, operation: &'static str) -> impl Fn(io::Error) -> ChangeError + use<D> {
@@ -290,29 +290,6 @@ impl<D: Disk> PartitionLog<D> {
         Ok(())
     }
 
-    /// Writes a sealed segment's sidecar. Derived data: a failure costs a scan at the next start and nothing else.
-    pub(crate) async fn write_sidecar(&self, generation: u64) {
-        let _guard = self.saving.lock().await;
-        let encoded = {
-            let mut state = self.state.borrow_mut();
-            let Some(segment) = state.segment_of(generation) else {
-                return;
-            };
-            let Some(producers) = segment.sealed_producers.take() else {
-                return;
-            };
-            (
-                segment.meta.base_offset(),
-                Sidecar::encode(&segment.meta, &producers),
-            )
-        };
-        let (base, content) = encoded;
-        let path = sidecar_path(self.directory(), base);
-        if let Err(error) = replace_file_durably(&self.lane.disk, &path, &content).await {
-            tracing::warn!(log_id = %self.log_id(), path = %path.display(), %error, "index was not saved");
-        }
-    }
-
     /// Flushes everything, leaves the marker of a clean shutdown, and takes no more appends. Waiters of what is flushed
     /// are answered, others cannot be left.
     pub(crate) async fn close(&self) -> Result<(), ChangeError> {
@@ -351,10 +328,11 @@ impl<D: Disk> PartitionLog<D> {
                         segment.meta.header.generation,
                         page_ceil(segment.meta.end_position),
                         segment.closed,
+                        segment.checkpoint_position == segment.meta.end_position,
                     )
                 })
         };
-        let Some((file, generation, end, closed)) = last else {
+        let Some((file, generation, end, closed, is_marked)) = last else {
             return Ok(());
         };
         // Zeros on their way would land behind the new end.
@@ -385,7 +363,9 @@ impl<D: Disk> PartitionLog<D> {
             handle.flush().await.map_err(self.io("flush segment"))?;
             file.reserved_bytes.set(end);
         }
-        self.write_sidecar(generation).await;
+        if !is_marked {
+            self.write_sidecar(generation).await;
+        }
         Ok(())
     }
 }

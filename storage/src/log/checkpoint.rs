@@ -42,6 +42,13 @@ pub(crate) struct CheckpointState {
 }
 
 impl CheckpointState {
+    /// The memory behind it.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.taken.as_ref().map_or(0, |taken| {
+            taken.meta.heap_bytes() + taken.producers.heap_bytes()
+        })
+    }
+
     /// Drops what was taken: the log is being cut.
     pub(crate) fn forget(&mut self) {
         (self.wanted, self.taken) = (false, None);
@@ -171,7 +178,12 @@ impl<D: Disk> PartitionLog<D> {
         let Some(Taken { meta, producers }) = taken else {
             return;
         };
-        let content = Sidecar::encode(&meta, &producers);
+        // What the sidecar of now holds alone goes into the next one.
+        let saved = self.saved_index(meta.header).await.ok();
+        let Some(entries) = saved.and_then(|saved| meta.all_entries(&saved)) else {
+            return;
+        };
+        let content = Sidecar::encode(&meta, &entries, &producers);
         let path = sidecar_path(self.directory(), meta.base_offset());
         let temporary = temporary_path(&path);
         // No name is synced: whether a crash leaves this one or the one before, either is true.
@@ -183,9 +195,7 @@ impl<D: Disk> PartitionLog<D> {
         };
         match written.await {
             Ok(()) => {
-                if let Some(segment) = self.state.borrow_mut().segment_of(meta.header.generation) {
-                    segment.checkpoint_position = meta.end_position;
-                }
+                self.forget_saved(meta.header.generation, entries.len(), meta.end_position);
                 self.lane.count(|metrics| metrics.checkpoints += 1);
             }
             Err(error) => {

@@ -34,13 +34,18 @@ impl<D: Disk> PartitionLog<D> {
                     let new_enough = meta
                         .max_timestamp
                         .is_some_and(|(newest, _)| newest >= timestamp);
-                    (new_enough && meta.end_offset > at)
-                        .then(|| (at.max(meta.seek_timestamp(timestamp)), meta.end_offset))
+                    (new_enough && meta.end_offset > at).then_some((meta.header, meta.end_offset))
                 })
             };
-            let Some((from, segment_end)) = found else {
+            let Some((segment, segment_end)) = found else {
                 return Ok(None);
             };
+            // A segment that is deleted meanwhile has nothing to say any more.
+            let Some(sought) = self.seek_timestamp(segment, timestamp).await? else {
+                at = segment_end;
+                continue;
+            };
+            let from = at.max(sought);
             let bound = segment_end.min(end);
             if let Some(record) = self
                 .first_record_at_or_after(from, bound, timestamp)

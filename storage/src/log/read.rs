@@ -53,6 +53,20 @@ pub(super) struct LoadPlan<D: Disk> {
     sequential: bool,
 }
 
+/// What a segment's index says of an offset.
+#[derive(Clone, Copy)]
+struct Sought {
+    segment: SegmentHeader,
+    position: u64,
+    first_offset: Offset,
+}
+
+/// Why there is no plan.
+enum Unplanned {
+    OutOfRange,
+    NeedsIndex(SegmentHeader),
+}
+
 struct Bounds {
     end: Offset,
     size_bytes_max: usize,
@@ -198,7 +212,7 @@ impl<D: Disk> PartitionLog<D> {
         }
     }
 
-    fn io_error(&self, error: std::io::Error) -> ReadError {
+    pub(super) fn io_error(&self, error: std::io::Error) -> ReadError {
         ReadError::Io {
             log_id: self.log_id(),
             error: Rc::new(error),
@@ -237,10 +251,19 @@ impl<D: Disk> PartitionLog<D> {
         }));
     }
 
-    fn plan(&self, at: Offset) -> Option<LoadPlan<D>> {
+    /// How to load the stretch that holds `at`. `sought` is what the index of a segment says of `at`: without it the
+    /// answer may be the segment whose index must be asked.
+    fn plan(&self, at: Offset, sought: Option<Sought>) -> Result<LoadPlan<D>, Unplanned> {
         let state = self.state.borrow();
-        let index = state.segment_index(at)?;
+        let index = state.segment_index(at).ok_or(Unplanned::OutOfRange)?;
         let segment = &state.segments[index];
+        let seek = || {
+            sought
+                .filter(|sought| sought.segment == segment.meta.header)
+                .map(|sought| (sought.position, sought.first_offset))
+                .or_else(|| segment.meta.seek_offset(at, &[]))
+                .ok_or(Unplanned::NeedsIndex(segment.meta.header))
+        };
         let flushed = state.offsets.flushed();
         // Whoever reads on where another region ends needs no index and reads in sequence.
         let before = state
@@ -255,7 +278,7 @@ impl<D: Disk> PartitionLog<D> {
             || segment.meta.base_offset() == at && at > state.offsets.log_start();
         let (mut position, mut first_offset) = match follows {
             Some(region) => (region.end_position, at),
-            None => segment.meta.seek_offset(at),
+            None => seek()?,
         };
         // Behind a quarantined range the index knows the next sound block.
         if let Some(gap) = segment
@@ -265,12 +288,12 @@ impl<D: Disk> PartitionLog<D> {
             .rev()
             .find(|gap| gap.start >= first_offset && gap.end <= at)
         {
-            let (sought, offset) = segment.meta.seek_offset(at);
+            let (sought, offset) = seek()?;
             if offset < gap.end {
                 (position, first_offset) = (sought, offset);
             }
         }
-        Some(LoadPlan {
+        Ok(LoadPlan {
             file: segment.file.clone(),
             segment: segment.meta.header,
             position,
@@ -291,7 +314,22 @@ impl<D: Disk> PartitionLog<D> {
                 log_end: state.offsets.log_end(),
             }
         };
-        let plan = self.plan(at).ok_or_else(out_of_range)?;
+        let mut sought = None;
+        let plan = loop {
+            match self.plan(at, sought) {
+                Ok(plan) => break plan,
+                Err(Unplanned::OutOfRange) => return Err(out_of_range()),
+                Err(Unplanned::NeedsIndex(segment)) => {
+                    let found = self.seek_offset(segment, at).await?;
+                    let (position, first_offset) = found.ok_or_else(out_of_range)?;
+                    sought = Some(Sought {
+                        segment,
+                        position,
+                        first_offset,
+                    });
+                }
+            }
+        };
         let file = plan
             .file
             .open(&self.lane.disk)

@@ -1,8 +1,9 @@
 //! Opening a log: what is there, what of it is sound, where it goes on.
 //!
 //! Sealed segments are taken by their sidecars when these fit (their blocks are checked when they are read); the last
-//! one is scanned from its last trustworthy point to the end of the file. The rules are in [`crate::recovery`]. Opening
-//! writes nothing and truncates nothing; it only removes files with temporary names.
+//! one is scanned from its last trustworthy point on. The rules are in [`crate::recovery`]. Opening writes no segment and
+//! truncates nothing; it removes files with temporary names, and has the indexes of sealed segments written that it had to
+//! rebuild.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, FilePosition, LogId, Offset, TimestampMs};
 
 use super::checkpoint::CheckpointState;
+use super::index::read_sidecar;
 use super::scan::{BlockReader, Reach, SEARCH_BYTES, scan_segment};
 use super::{Carry, LogState, PartitionLog, Segment, SegmentFile};
 use crate::block::block_ceil;
@@ -29,8 +31,11 @@ use crate::recovery::judge;
 use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader, SegmentHeaderError};
 use crate::segment_meta::SegmentMeta;
-use crate::sidecar::{SIDECAR_BYTES_MAX, Sidecar, decode_log_start};
+use crate::sidecar::{Sidecar, decode_log_start};
 use crate::waiters::OffsetWaiters;
+
+/// A smaller file is read at one go.
+const WHOLE_BYTES_MAX: u64 = 64 << 10;
 
 /// What opening found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -170,7 +175,22 @@ impl<D: Disk> PartitionLog<D> {
             space_waiters: 0,
             space_asked_at: TimestampMs::new(0),
         };
-        Ok((Self::new(lane, directory, log_id, state), report))
+        let missing: Vec<u64> = state
+            .segments
+            .iter()
+            .filter(|segment| segment.sealed_producers.is_some())
+            .map(|segment| segment.meta.header.generation)
+            .collect();
+        let log = Self::new(lane, directory, log_id, state);
+        if !missing.is_empty() {
+            let saved = log.clone();
+            lane.spawn(Box::pin(async move {
+                for generation in missing {
+                    saved.write_sidecar(generation).await;
+                }
+            }));
+        }
+        Ok((log, report))
     }
 }
 
@@ -258,12 +278,14 @@ impl<D: Disk> Opening<'_, D> {
             .map_err(Self::io("open", &path))?;
         let size = file.size().await.map_err(Self::io("size", &path))?;
         segment_file.reserved_bytes.set(size);
-        let page = file
-            .read_at(FilePosition::ZERO, PAGE_BYTES)
-            .await
-            .map_err(Self::io("read", &path))?;
         let mut reader = BlockReader::<D>::new(&file, size);
-        let decoded = SegmentHeader::decode(page.as_ref());
+        let decoded = if size <= WHOLE_BYTES_MAX {
+            let page = reader.bytes(0, PAGE_BYTES).await;
+            SegmentHeader::decode(page.map_err(Self::io("read", &path))?)
+        } else {
+            let page = file.read_at(FilePosition::ZERO, PAGE_BYTES).await;
+            SegmentHeader::decode(page.map_err(Self::io("read", &path))?.as_ref())
+        };
         if let Err(error @ SegmentHeaderError::Version { .. }) = decoded {
             return Err(OpenError::Version { path, error });
         }
@@ -288,7 +310,7 @@ impl<D: Disk> Opening<'_, D> {
         let sound = sidecar.and_then(|(sidecar, is_sound)| is_sound.then_some(sidecar));
         let interval = self.config.index_interval_bytes;
         let stop = next.unwrap_or(Offset::new(i64::MAX));
-        let start = match sound {
+        let (start, start_producers) = match sound {
             Some(sidecar) if next.is_some_and(|next| sidecar.meta.end_offset == next) => {
                 self.producers = sidecar.producers;
                 *segment_file.handle.borrow_mut() = None;
@@ -305,16 +327,15 @@ impl<D: Disk> Opening<'_, D> {
                 };
                 return Ok((segment, Carry::None));
             }
-            Some(sidecar) if next.is_none_or(|next| sidecar.meta.end_offset < next) => sidecar,
-            _ => Sidecar {
-                meta: SegmentMeta::new(header),
-                producers: self.producers.clone(),
-            },
+            Some(sidecar) if next.is_none_or(|next| sidecar.meta.end_offset < next) => {
+                (sidecar.meta, sidecar.producers)
+            }
+            _ => (SegmentMeta::new(header), self.producers.clone()),
         };
 
-        let checkpoint_position = start.meta.end_position;
+        let checkpoint_position = start.end_position;
         self.report.segments_scanned += 1;
-        let known_gaps = start.meta.gaps.clone();
+        let known_gaps = start.gaps.clone();
         let reach = Reach {
             stop,
             search_until: vouched_position,
@@ -326,8 +347,8 @@ impl<D: Disk> Opening<'_, D> {
         };
         let mut scan = scan_segment(
             &mut reader,
-            start.meta.clone(),
-            start.producers.clone(),
+            start.clone(),
+            start_producers.clone(),
             reach,
             interval,
         )
@@ -347,7 +368,7 @@ impl<D: Disk> Opening<'_, D> {
                     stop: cut_at,
                     ..reach
                 };
-                scan = scan_segment(&mut reader, start.meta, start.producers, reach, interval)
+                scan = scan_segment(&mut reader, start, start_producers, reach, interval)
                     .await
                     .map_err(Self::io("scan", &path))?;
                 scan.meta.end_offset = cut_at;
@@ -375,9 +396,9 @@ impl<D: Disk> Opening<'_, D> {
             || scan.stale
             || !header_is_sound;
         let mut carry = Carry::None;
-        if closed {
-            *segment_file.handle.borrow_mut() = None;
-        } else {
+        // Opened again when it is needed: descriptors are for the segments in use.
+        *segment_file.handle.borrow_mut() = None;
+        if !closed {
             let page = page_floor(block_ceil(scan.meta.end_position));
             if page < scan.meta.end_position {
                 let length = (scan.meta.end_position - page) as usize;
@@ -388,11 +409,13 @@ impl<D: Disk> Opening<'_, D> {
                 carry = Carry::Bytes(bytes.get(..length).unwrap_or(bytes).into());
             }
         }
+        // An index that was missing is saved once the log is open, unless it would make damage pass for known.
+        let is_missing = next.is_some() && scan.meta.gaps.is_empty();
         let segment = Segment {
             meta: scan.meta,
             file: segment_file,
             prewrite: Prewrite::default(),
-            sealed_producers: None,
+            sealed_producers: is_missing.then(|| self.producers.clone()),
             checkpoint_position,
             closed,
         };
@@ -440,8 +463,8 @@ impl<D: Disk> Opening<'_, D> {
     /// there.
     async fn read_sidecar(&self, base: Offset) -> Option<Sidecar> {
         let path = sidecar_path(self.directory, base);
-        let bytes = read_small_file(&self.lane.disk, &path, SIDECAR_BYTES_MAX).await;
-        Sidecar::decode(&bytes.ok()?)
+        let (sidecar, _) = read_sidecar(&self.lane.disk, &path).await?;
+        Some(sidecar)
     }
 
     /// The segment's sidecar, if there is one for this very segment, and whether the segment's last block is what the
