@@ -60,6 +60,9 @@ pub(crate) struct SegmentMeta {
     pub(crate) max_timestamp: Option<(TimestampMs, Offset)>,
     /// Quarantined: the bytes of these offsets are damaged. In order.
     pub(crate) gaps: Vec<Range<Offset>>,
+    /// A truncation went through it: its blocks reach further than it does, so it cannot be told by its last block where it
+    /// ends.
+    pub(crate) is_cut: bool,
     /// How many entries, the first ones, are in the sidecar alone.
     saved: usize,
     /// Those behind them.
@@ -78,6 +81,7 @@ impl SegmentMeta {
             first_timestamp: None,
             max_timestamp: None,
             gaps: Vec::new(),
+            is_cut: false,
             saved: 0,
             entries: Vec::new(),
             indexed_to: 0,
@@ -249,6 +253,7 @@ impl SegmentMeta {
 
     /// Bounds the segment to offsets below `end`: what lies above was truncated and is covered by a newer segment.
     pub(crate) fn cut(&mut self, end: Offset) {
+        self.is_cut |= end < self.end_offset;
         self.end_offset = self.end_offset.min(end);
         self.gaps.retain(|gap| gap.start < end);
     }
@@ -313,6 +318,7 @@ impl SegmentMeta {
             first_timestamp: (first != i64::MIN).then_some(TimestampMs::new(first)),
             max_timestamp: (max != i64::MIN).then_some((TimestampMs::new(max), max_offset)),
             gaps,
+            is_cut: false,
             saved,
             entries: Vec::new(),
             indexed_to,

@@ -57,7 +57,7 @@ impl<D: Disk> PartitionLog<D> {
             let mut state = self.state.borrow_mut();
             let segment = state.segment_of(generation);
             segment
-                .filter(|segment| segment.sealed_producers.is_some())
+                .filter(|segment| segment.sealed_producers.is_some() && !segment.meta.is_cut)
                 .map(|segment| segment.meta.header)
         };
         let Some(header) = header else { return };

@@ -410,7 +410,7 @@ impl<D: Disk> Opening<'_, D> {
             }
         }
         // An index that was missing is saved once the log is open, unless it would make damage pass for known.
-        let is_missing = next.is_some() && scan.meta.gaps.is_empty();
+        let is_missing = next.is_some() && scan.meta.gaps.is_empty() && !scan.meta.is_cut;
         let segment = Segment {
             meta: scan.meta,
             file: segment_file,

@@ -330,7 +330,8 @@ fn accept(
         scan.meta.add_batch(batch);
         scan.producers.observe(batch, batch_timestamp(batch));
     }
-    scan.meta.end_offset = Offset::new(header.last_offset()).plus(1).min(stop);
+    scan.meta.end_offset = Offset::new(header.last_offset()).plus(1);
+    scan.meta.cut(stop);
     let end = position + COMMIT_BLOCK_HEADER_BYTES as u64 + u64::from(header.body_length);
     scan.meta.end_block(end, header.body_checksum);
     scan.flushed = scan.flushed.max(Offset::new(header.flushed_offset));
