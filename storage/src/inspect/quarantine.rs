@@ -10,6 +10,7 @@ use super::verify::segments_of;
 use super::walk::{SegmentWalk, WalkError, WalkItem};
 use crate::disk::{Disk, read_small_file};
 use crate::names::sidecar_path;
+use crate::segment_header::FIRST_BLOCK_POSITION;
 use crate::sidecar::{SIDECAR_BYTES_MAX, Sidecar};
 
 /// A range that reads are answered with an error for.
@@ -47,11 +48,15 @@ pub async fn quarantined_ranges<D: Disk>(
         let Ok(bytes) = read_small_file(disk, &sidecar, SIDECAR_BYTES_MAX).await else {
             continue;
         };
-        let Some(Sidecar { meta, .. }) = Sidecar::decode_whole(&bytes) else {
+        // Without its index it still knows its ranges.
+        let sidecar = Sidecar::decode_whole(&bytes).or_else(|| Sidecar::decode(&bytes));
+        let Some(Sidecar { meta, .. }) = sidecar else {
             continue;
         };
         for gap in &meta.gaps {
-            let (position, offset) = meta.seek_offset(gap.start);
+            let place = meta
+                .seek_offset(gap.start, &[])
+                .unwrap_or((FIRST_BLOCK_POSITION, meta.base_offset()));
             let mut range = QuarantinedRange {
                 path: path.clone(),
                 offsets: gap.clone(),
@@ -59,7 +64,7 @@ pub async fn quarantined_ranges<D: Disk>(
                 until: None,
                 detail: String::new(),
             };
-            match look(disk, &path, (position, offset), gap).await {
+            match look(disk, &path, place, gap).await {
                 Ok(Some((position, until, detail))) => {
                     (range.position, range.until, range.detail) = (Some(position), until, detail);
                 }
