@@ -60,6 +60,9 @@ pub(crate) struct ServeArgs {
     /// Sleep when there is nothing to do, or spin: the lowest latency, for whole cores. [default: park]
     #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(["park", "busy"]))]
     poll: Option<String>,
+    /// Disk space in which each core keeps retired segments for new ones to overwrite, as 1GiB; 0 for none. [default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    spare_segments_bytes: Option<String>,
     /// Allow an address that others can reach, without encryption and authentication.
     #[arg(long)]
     insecure: bool,
@@ -84,6 +87,7 @@ impl ServeArgs {
             ("poll", &self.poll),
             ("admin_address", &self.admin_address),
             ("reserve_bytes", &self.reserve_bytes),
+            ("spare_segments_bytes", &self.spare_segments_bytes),
         ];
         let options = options
             .into_iter()
@@ -178,6 +182,7 @@ mod tests {
                 "poll=busy",
                 "admin_address=off",
                 "reserve_bytes=1GiB",
+                "spare_segments_bytes=2GiB",
                 "a=b=c",
                 "d=",
             ]
@@ -185,7 +190,7 @@ mod tests {
             .to_vec(),
         };
         let words = "--config a.toml --data-dir d --host ::1 --base-port 0 --cores 0,2-5 --listen shared --poll busy \
-                     --insecure --reserve-bytes 1GiB --admin-address off --set a=b=c --set d=";
+                     --insecure --reserve-bytes 1GiB --spare-segments-bytes 2GiB --admin-address off --set a=b=c --set d=";
         assert_eq!(overrides(words), expected);
     }
 }

@@ -23,6 +23,9 @@ pub const NODES_PER_SERVER: i32 = 1000;
 /// The highest server id whose node ids fit into Kafka's 32 bits.
 pub const SERVER_ID_MAX: i32 = i32::MAX / NODES_PER_SERVER - 1;
 
+/// What a lane keeps of retired segments, unless the disk is small.
+pub const SPARE_SEGMENTS_BYTES: u64 = 4 << 30;
+
 /// How lanes are reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListenMode {
@@ -132,6 +135,8 @@ pub struct ServerSettings {
     pub reserve: ReserveChoice,
     /// How data is made durable.
     pub flush_mode: FlushChoice,
+    /// Disk space in which each lane keeps retired segments for new ones to overwrite; 0: none.
+    pub spare_segments_bytes: u64,
     /// Memory budgets.
     pub memory: MemoryBudgets,
     /// Requests of one connection that are not answered yet.
@@ -161,6 +166,7 @@ impl Default for ServerSettings {
             admin: AdminListen::Default,
             reserve: ReserveChoice::Auto,
             flush_mode: FlushChoice::Dsync,
+            spare_segments_bytes: SPARE_SEGMENTS_BYTES,
             memory: MemoryBudgets {
                 lane_tail_bytes: 64 << 20,
                 lane_read_bytes: 32 << 20,

@@ -224,6 +224,11 @@ const OWN_SETTINGS: &[(&str, Apply)] = &[
             id.ok_or_else(|| format!("{} is no number from 0 to {SERVER_ID_MAX}", echo(text)))?;
         Ok(())
     }),
+    ("spare_segments_bytes", |draft, text| {
+        draft.settings.spare_segments_bytes =
+            parse_size_bytes(text).map_err(|error| error.to_string())?;
+        Ok(())
+    }),
 ];
 
 impl Draft {

@@ -287,3 +287,20 @@ fn a_missing_file_is_told_by_its_path() {
         "{message}"
     );
 }
+
+#[test]
+fn spare_segments_can_be_limited_and_turned_off() {
+    assert_eq!(
+        resolve("", &SettingsOverrides::default())
+            .unwrap()
+            .spare_segments_bytes,
+        4 << 30
+    );
+    let given = set(&["spare_segments_bytes=512MiB"]);
+    let settings = resolve("spare_segments_bytes = 7\n", &given).unwrap();
+    assert_eq!(settings.spare_segments_bytes, 512 << 20);
+    let settings = resolve("", &set(&["spare-segments-bytes=0"])).unwrap();
+    assert_eq!(settings.spare_segments_bytes, 0);
+    let error = resolve("", &set(&["spare_segments_bytes=much"])).unwrap_err();
+    assert!(error.contains("spare_segments_bytes"), "{error}");
+}

@@ -8,6 +8,7 @@
 //!   logs/TOPIC-INDEX.LOGID/
 //!   ballast            space that can be given back, see `headroom`
 //!   trash/TIME/...     directories of logs that belonged to no topic at that start
+//!   spares/LANE/       retired segments, to be overwritten
 //! ```
 //! `server.json` is written to a temporary name, flushed, renamed, and its directory flushed: a crash leaves the old one,
 //! the new one, or none.
@@ -124,6 +125,11 @@ impl DataDirectory {
     /// Directory that holds one directory per partition.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+
+    /// Directory that holds one directory of spare segments per lane.
+    pub fn spares(&self) -> PathBuf {
+        self.root.join("spares")
     }
 
     /// Directory of one partition's log. The log id makes it unique when a topic is deleted and made again.

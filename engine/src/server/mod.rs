@@ -10,6 +10,7 @@ pub mod data_directory;
 pub mod listener;
 pub mod orphans;
 pub mod producer_ids;
+pub mod spares;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -152,6 +153,9 @@ impl Server {
             Arc::clone(&metrics),
         );
 
+        spares::remove_foreign(&data.paths, lanes);
+        let spare_bytes =
+            spares::lane_bytes(settings.spare_segments_bytes, &data.paths.logs(), lanes);
         let (mesh, receivers) = mesh::channels(lanes);
         let (opened, all_opened) = flume::unbounded();
         let (ended, all_ended) = flume::unbounded();
@@ -173,7 +177,10 @@ impl Server {
                 receiver,
                 socket,
                 disk: disk(settings),
-                logs: lane_logs_config(settings),
+                logs: LaneLogsConfig {
+                    spares: Some(spares::config(&data.paths, index, spare_bytes)),
+                    ..lane_logs_config(settings)
+                },
                 limits: connection_limits(settings),
                 caps: ConnectionCaps {
                     connections_max: settings.broker.connections_max(),
@@ -384,6 +391,7 @@ async fn open_lane(start: &LaneStart) -> anyhow::Result<Rc<Lane>> {
     lane.set_room(start.room);
     let flusher = lane.logs.clone();
     glommio::spawn_local(async move { flusher.run_flusher().await }).detach();
+    spares::open(&lane).await;
     let image = if start.index == CONTROLLER_LANE {
         let image = open_controller(&lane, &start.metrics).await?;
         for other in &start.images {
