@@ -76,12 +76,16 @@ pub(crate) struct OpenChunk<B> {
     end_offset: Offset,
     checksum: u32,
     sparse: SparseBatches,
+    /// What lies below was handed to the lane's journal: a position in the buffer, and the offset that comes next.
+    handed: usize,
+    handed_end: Offset,
 }
 
 /// What a sealed block's header needs from outside.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SealContext {
-    pub(crate) flushed_offset: Offset,
+    /// Exclusive: everything below is durable in segments.
+    pub(crate) settled_offset: Offset,
     pub(crate) previous_checksum: u32,
     /// Whether it was sealed because nothing more fits: such commits may overlap.
     pub(crate) is_full: bool,
@@ -114,7 +118,31 @@ impl<B: DiskBuffer> OpenChunk<B> {
             end_offset: first_offset,
             checksum: 0,
             sparse: SparseBatches::default(),
+            handed: body,
+            handed_end: first_offset,
         }
+    }
+
+    /// Bytes that were never handed to the journal.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.used - self.handed
+    }
+
+    /// Where they begin.
+    pub(crate) fn pending_offset(&self) -> Offset {
+        self.handed_end
+    }
+
+    /// Bytes of batches in all.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.data_bytes
+    }
+
+    /// Takes everything that is pending as handed to the journal; it lies at the range that is returned.
+    pub(crate) fn hand_over(&mut self) -> std::ops::Range<usize> {
+        let start = std::mem::replace(&mut self.handed, self.used);
+        self.handed_end = self.end_offset;
+        start..self.used
     }
 
     fn body_start(&self) -> usize {
@@ -209,7 +237,7 @@ impl<B: DiskBuffer> OpenChunk<B> {
             log_id: self.segment.log_id.get(),
             generation: self.segment.generation,
             first_offset: self.first_offset.get(),
-            flushed_offset: context.flushed_offset.get(),
+            flushed_offset: context.settled_offset.get(),
             last_offset_delta: u32::try_from(delta).unwrap_or(u32::MAX),
             body_length: (self.used - body_start) as u32,
             previous_checksum: context.previous_checksum,

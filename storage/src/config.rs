@@ -25,8 +25,6 @@ pub struct LaneLogsConfig {
     pub unflushed_budget_bytes: usize,
     /// One read from disk.
     pub read_size_bytes: usize,
-    /// Whether zeros are written ahead of logs that commit little and often.
-    pub prewrite: bool,
     /// A log's active segment has its sidecar written about every so many bytes; a start after a crash scans about as much.
     pub checkpoint_bytes: u64,
     /// What the random halves of the segments' generations are made from. A number that nobody outside knows, and another
@@ -48,7 +46,6 @@ impl Default for LaneLogsConfig {
             index_budget_bytes: 8 << 20,
             unflushed_budget_bytes: 64 << 20,
             read_size_bytes: 1 << 20,
-            prewrite: true,
             checkpoint_bytes: 64 << 20,
             seed: 0,
             spares: None,

@@ -6,7 +6,8 @@
 //! [`LaneLogs::run_flusher`] is one task that drives all writes of the lane. There is no timer: a log that has something
 //! to write is in the dirty queue, and a commit starts as soon as the log's own rules and the lane's cap on writes in
 //! flight allow it. While a commit is on its way the next one grows, which is all the group commit there is: an idle lane
-//! commits at once, a busy one in large blocks. [`CommitRoute`] is where a lane journal will take over small commits.
+//! commits at once, a busy one in large blocks. Small commits of many logs share a write in the lane's journal
+//! ([`crate::journal`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -21,8 +22,11 @@ use crate::config::{LaneLogsConfig, LogConfig};
 use crate::disk::{Disk, sync_parent};
 use crate::error::{ChangeError, FenceReason, LogFenced, OpenError};
 use crate::generation::Generations;
+use crate::journal::JournalConfig;
+use crate::journal::writer::Journal;
 use crate::log::PartitionLog;
 use crate::log::checkpoint::LaneCheckpoints;
+use crate::log::commit::NextStep;
 use crate::log::recover::RecoveryReport;
 use crate::names::TRASH_SUFFIX;
 use crate::seeded_bugs::seeded_bug;
@@ -35,22 +39,6 @@ use task_set::{LaneTask, TaskSet};
 pub(crate) mod cache;
 pub(crate) mod index_cache;
 pub(crate) mod task_set;
-
-/// Which way a commit takes to the disk.
-///
-/// There is one way so far. A lane journal will take commits below some size, so that many trickling logs share a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommitRoute {
-    /// Straight into the log's own segment.
-    Segment,
-}
-
-impl CommitRoute {
-    /// The route of a commit.
-    pub(crate) fn of(_commit_bytes: usize) -> Self {
-        Self::Segment
-    }
-}
 
 /// Counters of one lane, since it began. Plain numbers: read them on the lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,8 +65,14 @@ pub struct LaneMetrics {
     pub spares_kept: u64,
     /// Spares deleted because the disk got short.
     pub spares_released: u64,
-    /// Stretches of zeros written ahead.
-    pub prewrites: u64,
+    /// Blocks written to the lane's journal.
+    pub journal_blocks: u64,
+    /// Their bytes, padding included.
+    pub journal_bytes: u64,
+    /// Small commits in them.
+    pub journal_entries: u64,
+    /// Logs whose journaled data was brought into their segments on the lane's demand.
+    pub settles: u64,
     /// Reads answered from memory alone.
     pub reads_from_memory: u64,
     /// Reads from disk, ahead or on demand.
@@ -112,6 +106,9 @@ pub(crate) struct Lane<D: Disk> {
     pub(crate) config: LaneLogsConfig,
     pub(crate) generations: Generations,
     dirty: RefCell<VecDeque<Rc<PartitionLog<D>>>>,
+    /// Logs that have something for their segments while the lane has no write left.
+    blocked: RefCell<Vec<Rc<PartitionLog<D>>>>,
+    journal: RefCell<Option<Rc<Journal<D>>>>,
     new_tasks: RefCell<Vec<LaneTask>>,
     flusher: RefCell<Option<Waker>>,
     writes_in_flight: Cell<usize>,
@@ -146,7 +143,7 @@ impl<D: Disk> Lane<D> {
         self.wake_flusher();
     }
 
-    fn wake_flusher(&self) {
+    pub(crate) fn wake_flusher(&self) {
         let waker = self.flusher.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -165,6 +162,13 @@ impl<D: Disk> Lane<D> {
 
     pub(crate) fn write_finished(&self) {
         self.writes_in_flight.set(self.writes_in_flight.get() - 1);
+        for log in self.blocked.borrow_mut().drain(..) {
+            self.dirty.borrow_mut().push_back(log);
+        }
+    }
+
+    pub(crate) fn find_log(&self, log_id: LogId) -> Option<Rc<PartitionLog<D>>> {
+        self.logs.borrow().get(&log_id).and_then(Weak::upgrade)
     }
 
     /// Whether background writes should keep out of the way.
@@ -213,21 +217,38 @@ impl<D: Disk> Lane<D> {
         }
     }
 
-    fn start_commits(&self) -> bool {
+    /// Starts what can be started: writes to segments, and a journal block for those that ride.
+    fn start_commits(self: &Rc<Self>) -> bool {
         let mut started = false;
-        while self.writes_in_flight.get() < self.config.writes_in_flight_max {
+        let journal = self.journal.borrow().clone();
+        loop {
             let Some(log) = self.dirty.borrow_mut().pop_front() else {
                 break;
             };
-            log.queued.set(false);
-            if let Some(task) = log.start_commit() {
-                started = true;
-                self.new_tasks.borrow_mut().push(task);
-                // It may have another full block ready, which overlaps.
-                if !log.queued.replace(true) {
+            let room_bytes = journal.as_ref().map_or(0, |journal| journal.room_bytes());
+            let may_write = self.writes_in_flight.get() < self.config.writes_in_flight_max;
+            match log.next_step(room_bytes, may_write) {
+                NextStep::Nothing => log.queued.set(false),
+                NextStep::NoWriteLeft => self.blocked.borrow_mut().push(log),
+                NextStep::Write(task) => {
+                    started = true;
+                    self.new_tasks.borrow_mut().push(task);
+                    // It may have another full block ready, which overlaps.
                     self.dirty.borrow_mut().push_back(log);
                 }
+                NextStep::Ride => {
+                    if let Some(journal) = &journal {
+                        journal.wait(log);
+                    }
+                }
             }
+        }
+        if let Some(journal) = &journal
+            && let Some(task) =
+                journal.next_block(self, |log| self.dirty.borrow_mut().push_back(log))
+        {
+            started = true;
+            self.new_tasks.borrow_mut().push(task);
         }
         started
     }
@@ -240,6 +261,14 @@ impl<D: Disk> Lane<D> {
             self.space.notify();
         }
         bytes
+    }
+
+    /// A log that the journal had settled is settled, or never will be.
+    pub(crate) fn settle_ended(&self) {
+        let journal = self.journal.borrow().clone();
+        if let (Some(journal), Some(lane)) = (journal, self.itself.upgrade()) {
+            journal.settle_ended(&lane);
+        }
     }
 
     fn open_logs(&self) -> Vec<Rc<PartitionLog<D>>> {
@@ -292,6 +321,8 @@ impl<D: Disk> LaneLogs<D> {
             config,
             generations,
             dirty: RefCell::default(),
+            blocked: RefCell::default(),
+            journal: RefCell::default(),
             new_tasks: RefCell::default(),
             flusher: RefCell::default(),
             writes_in_flight: Cell::new(0),
@@ -329,7 +360,11 @@ impl<D: Disk> LaneLogs<D> {
                     tasks.push(task);
                 }
             }
-            if lane.stopping.get() && tasks.is_empty() && lane.dirty.borrow().is_empty() {
+            if lane.stopping.get()
+                && tasks.is_empty()
+                && lane.dirty.borrow().is_empty()
+                && lane.blocked.borrow().is_empty()
+            {
                 return Poll::Ready(());
             }
             Poll::Pending
@@ -387,6 +422,12 @@ impl<D: Disk> LaneLogs<D> {
     /// Closes one log: flushes it and writes its sidecar. It takes no more appends. Its directory can be opened again.
     pub async fn close_log(&self, log: &Rc<PartitionLog<D>>) -> Result<(), ChangeError> {
         let result = log.close().await;
+        let journal = self.0.journal.borrow().clone();
+        if let Some(journal) = journal
+            && result.is_ok()
+        {
+            journal.forget(log.log_id());
+        }
         self.0.logs.borrow_mut().remove(&log.log_id());
         result
     }
@@ -399,6 +440,12 @@ impl<D: Disk> LaneLogs<D> {
             if let Err(error) = self.close_log(&log).await {
                 failed.push(error);
             }
+        }
+        let journal = self.0.journal.borrow_mut().take();
+        if let Some(journal) = journal
+            && let Err(error) = journal.close(&self.0).await
+        {
+            tracing::warn!(%error, "the journal's files were not marked as empty: the next start looks into them");
         }
         self.0.stopping.set(true);
         self.0.wake_flusher();
@@ -414,6 +461,10 @@ impl<D: Disk> LaneLogs<D> {
     pub async fn delete_log(&self, log: &Rc<PartitionLog<D>>) -> Result<(), ChangeError> {
         log.fence(FenceReason::Deleted);
         self.0.logs.borrow_mut().remove(&log.log_id());
+        let journal = self.0.journal.borrow().clone();
+        if let Some(journal) = journal {
+            journal.forget(log.log_id());
+        }
         let directory = log.directory().to_path_buf();
         let io = |operation: &'static str| {
             let log_id = log.log_id();
@@ -466,10 +517,31 @@ impl<D: Disk> LaneLogs<D> {
         self.0.disk.delete_directory(path).await
     }
 
-    /// Makes commits that wait for room on the disk, or for a free descriptor, look again. Cheap: to be called now and
-    /// then, about once a second.
-    pub fn retry_space(&self) {
+    /// Gives the lane a journal: small commits ride in it from here on. What its files held counts no more, durably on return:
+    /// [`crate::replay_journals`] comes first. Files are made in the background.
+    ///
+    /// # Errors
+    /// The directory or a file of it cannot be used.
+    pub async fn open_journal(
+        &self,
+        directory: &Path,
+        lane_index: usize,
+        config: JournalConfig,
+    ) -> std::io::Result<()> {
+        let journal = Rc::new(Journal::open(&self.0, directory, lane_index, config).await?);
+        *self.0.journal.borrow_mut() = Some(journal.clone());
+        journal.prepare_files(&self.0);
+        Ok(())
+    }
+
+    /// What a lane does about once a second: commits that wait for room on the disk, or for a free descriptor, look again, and
+    /// logs that went quiet are settled. Cheap.
+    pub fn maintain(&self) {
         self.0.space.notify();
+        let journal = self.0.journal.borrow().clone();
+        if let Some(journal) = journal {
+            journal.maintain(&self.0);
+        }
     }
 
     /// The lane's counters.

@@ -34,7 +34,7 @@
 //! - A failed write stops the log: nothing is retried, nothing more is acknowledged.
 //!
 //! # Map
-//! Pure decisions: `offsets`, `roll`, `reserve`, `prewrite`, `retention`, `recovery`, `producer_state`,
+//! Pure decisions: `offsets`, `roll`, `reserve`, `retention`, `recovery`, `producer_state`,
 //! `segment_meta`, `generation`, `block`, `region`, `chunk`, and the bytes of the small files in `segment_header` and `sidecar`.
 //! Shells: `log` and its parts, `lane`, `spares`, `disk`. For people: `inspect`.
 
@@ -47,11 +47,11 @@ mod error;
 mod event;
 mod generation;
 pub mod inspect;
+mod journal;
 mod lane;
 mod log;
 mod names;
 mod offsets;
-mod prewrite;
 pub mod producer_state;
 mod recovery;
 mod region;
@@ -68,7 +68,11 @@ mod waiters;
 
 pub use config::{LaneLogsConfig, LogConfig};
 pub use error::{AppendError, ChangeError, FenceReason, LogFenced, OpenError, ReadError};
-pub use lane::{CommitRoute, LaneLogs, LaneMetrics, ShutdownError};
+pub use journal::JournalConfig;
+pub use journal::replay::{
+    JournalDamage, ReplayError, ReplayReport, remove_journals, replay_journals,
+};
+pub use lane::{LaneLogs, LaneMetrics, ShutdownError};
 pub use log::PartitionLog;
 pub use log::append::Appended;
 pub use log::progress::ProgressWaiter;

@@ -12,10 +12,10 @@
 //! out. Files with temporary names are never part of the log.
 //!
 //! # Map
-//! [`append`] takes batches in, [`commit`] writes them, [`read`] gives them out, [`lookup`] finds timestamps by [`index`], [`change`]
-//! deletes, truncates and closes, [`segment_files`] makes and deletes segments' files, [`checkpoint`] keeps starts after a
-//! crash short, [`space`] waits for room on the disk, [`progress`] tells who waits, [`recover`] opens by what [`scan`]
-//! finds in [`windows`].
+//! [`append`] takes batches in, [`commit`] writes them, [`ride`] has the journal write small ones, [`read`] gives them out,
+//! [`lookup`] finds timestamps by [`index`], [`change`] deletes, truncates and closes, [`segment_files`] makes and deletes segments'
+//! files, [`checkpoint`] keeps starts after a crash short, [`space`] waits for room on the disk, [`progress`] tells who
+//! waits, [`recover`] opens by what [`scan`] finds in [`windows`], [`restore`] puts back what only a journal has.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -34,24 +34,27 @@ use crate::event::{Event, TaskLock};
 use crate::lane::Lane;
 use crate::lane::cache::{Eviction, Piece};
 use crate::offsets::LogOffsets;
-use crate::prewrite::Prewrite;
 use crate::producer_state::ProducerState;
 use crate::region::Region;
 use crate::segment_meta::SegmentMeta;
 use crate::waiters::OffsetWaiters;
 
 use checkpoint::CheckpointState;
+use ride::RideState;
 
 pub(crate) mod append;
 pub(crate) mod change;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
+pub(crate) mod cut;
 pub(crate) mod index;
 pub(crate) mod lookup;
 pub(crate) mod progress;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod resident;
+pub(crate) mod restore;
+pub(crate) mod ride;
 pub(crate) mod scan;
 pub(crate) mod segment_files;
 pub(crate) mod space;
@@ -95,7 +98,6 @@ impl<D: Disk> SegmentFile<D> {
 pub(crate) struct Segment<D: Disk> {
     pub(crate) meta: SegmentMeta,
     pub(crate) file: Rc<SegmentFile<D>>,
-    pub(crate) prewrite: Prewrite,
     /// Nothing may be appended to it any more, whatever its size.
     pub(crate) closed: bool,
     /// Up to where its sidecar knows it.
@@ -123,6 +125,9 @@ pub(crate) struct InFlight<B> {
 pub(crate) struct LogState<D: Disk> {
     pub(crate) config: LogConfig,
     pub(crate) offsets: LogOffsets,
+    /// Exclusive: everything below is durable in segments. Between it and the flushed offset lies what rode in the journal.
+    pub(crate) settled: Offset,
+    pub(crate) ride: RideState,
     pub(crate) producers: ProducerState,
     /// The last one takes appends.
     pub(crate) segments: Vec<Segment<D>>,
@@ -227,6 +232,12 @@ impl<D: Disk> PartitionLog<D> {
     /// Exclusive: everything below is durable.
     pub fn flushed_offset(&self) -> Offset {
         self.state.borrow().offsets.flushed()
+    }
+
+    /// Exclusive: everything below is durable in segments; what lies between it and the flushed offset is durable in the
+    /// lane's journal.
+    pub fn settled_offset(&self) -> Offset {
+        self.state.borrow().settled
     }
 
     /// Exclusive: the next offset to be assigned.
@@ -336,16 +347,22 @@ impl<D: Disk> PartitionLog<D> {
     /// Stops the log for good: no more writes, no more acknowledgements. The first reason stays.
     pub(crate) fn fence(&self, reason: FenceReason) {
         let mut woken = Vec::new();
-        let released = {
+        let (released, counted) = {
             let mut state = self.state.borrow_mut();
             if state.fenced.is_some() {
                 return;
             }
             state.fenced = Some(reason);
             state.waiters.all(&mut woken);
-            std::mem::take(&mut state.unflushed_bytes)
+            (
+                std::mem::take(&mut state.unflushed_bytes),
+                std::mem::take(&mut state.ride.settle_counted),
+            )
         };
         self.lane.sub_unflushed(released);
+        if counted {
+            self.lane.settle_ended();
+        }
         woken.into_iter().for_each(Waker::wake);
         self.progress.notify();
         self.lane.space.notify();
@@ -405,8 +422,13 @@ impl<D: Disk> PartitionLog<D> {
 impl<D: Disk> Drop for PartitionLog<D> {
     fn drop(&mut self) {
         // Dropped without being closed: its bytes will never be flushed, so nobody must wait for them.
-        let released = std::mem::take(&mut self.state.borrow_mut().unflushed_bytes);
+        let state = self.state.get_mut();
+        let released = std::mem::take(&mut state.unflushed_bytes);
+        let counted = std::mem::take(&mut state.ride.settle_counted);
         self.lane.sub_unflushed(released);
+        if counted {
+            self.lane.settle_ended();
+        }
     }
 }
 

@@ -7,12 +7,16 @@ use corelane_format::Offset;
 /// Holds the log start offset that `DeleteRecords` set.
 pub(crate) const LOG_START: &str = "log-start";
 
+/// Says where a truncation cuts, as long as it is not complete.
+pub(crate) const CUT: &str = "cut";
+
 /// What a name in a log's directory stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFile {
     Segment(Offset),
     Sidecar(Offset),
     LogStart,
+    Cut,
     /// Left behind by a crash before its rename: never part of the log.
     Temporary,
     Unknown,
@@ -25,6 +29,9 @@ impl LogFile {
         }
         if name == LOG_START {
             return Self::LogStart;
+        }
+        if name == CUT {
+            return Self::Cut;
         }
         let Some((digits, extension)) = name.split_once('.') else {
             return Self::Unknown;
@@ -77,6 +84,7 @@ mod tests {
             ),
             ("00000000000000000042.log.tmp", LogFile::Temporary),
             ("log-start", LogFile::LogStart),
+            ("cut", LogFile::Cut),
             ("log-start.tmp", LogFile::Temporary),
             ("42.log", LogFile::Unknown),
             ("99999999999999999999.log", LogFile::Unknown),

@@ -3,7 +3,7 @@
 mod support;
 
 use corelane_format::{Offset, TimestampMs};
-use corelane_storage::disk::memory::{MemoryDisk, OperationKind, Survival};
+use corelane_storage::disk::memory::{MemoryDisk, Survival};
 use corelane_storage::{AppendError, ChangeError, LaneLogsConfig, LogConfig, ReadError};
 use support::*;
 
@@ -381,33 +381,6 @@ fn space_is_reserved_in_steps() {
             .expect("a segment");
         assert!(size < 2_100_000, "unused space was given back: {size}");
     });
-}
-
-#[test]
-fn zeros_are_written_ahead_of_small_commits() {
-    let disk = MemoryDisk::new();
-    let logs = lane(
-        &disk,
-        LaneLogsConfig {
-            prewrite: true,
-            ..small_lane()
-        },
-    );
-    run(&logs, async {
-        let (log, _) = open(&logs, LogConfig::default()).await;
-        for index in 0..300 {
-            append_durably(&log, &Batch::new(format!("b{index}"), 1).sized(3000)).await;
-        }
-        assert!(logs.metrics().prewrites >= 3, "{:?}", logs.metrics());
-        assert_eq!(read_all(&log).await.len(), 300);
-    });
-    assert!(!disk.saw_overlapping_writes());
-    let logs = lane(&disk.crash(Survival::None), small_lane());
-    run(&logs, async {
-        let (log, _) = open(&logs, LogConfig::default()).await;
-        assert_eq!(read_all(&log).await.len(), 300);
-    });
-    assert!(disk.trace().contains(&OperationKind::Reserve));
 }
 
 #[test]

@@ -48,7 +48,6 @@ fn lane_config() -> LaneLogsConfig {
     LaneLogsConfig {
         commit_size_bytes_max: 8 << 10,
         checkpoint_bytes: 8 << 10,
-        prewrite: true,
         ..small_lane()
     }
 }
@@ -72,13 +71,22 @@ async fn release_in_some_order(disk: &MemoryDisk, seed: u64) {
     }
 }
 
-fn play(disk: &MemoryDisk, steps: &[Step], seed: u64, ledger: &RefCell<Ledger>) -> bool {
+fn play(
+    disk: &MemoryDisk,
+    steps: &[Step],
+    seed: u64,
+    journal: bool,
+    ledger: &RefCell<Ledger>,
+) -> bool {
     disk.hold_writes(true);
     let mut rest = steps;
     while !rest.is_empty() {
         let logs = lane(disk, lane_config());
         let used = Cell::new(0);
         let play = async {
+            if journal {
+                start_journal(&logs).await;
+            }
             let Ok((log, _)) = try_open(&logs, config()).await else {
                 return;
             };
@@ -144,9 +152,16 @@ fn play(disk: &MemoryDisk, steps: &[Step], seed: u64, ledger: &RefCell<Ledger>) 
     true
 }
 
-fn verify(image: &MemoryDisk, ledger: &Ledger, context: &str) {
+fn verify(image: &MemoryDisk, ledger: &Ledger, journal: bool, context: &str) {
     let logs = lane(image, lane_config());
     let mut expected = run(&logs, async {
+        if journal {
+            let report = start_journal(&logs).await;
+            assert!(
+                report.lost.is_empty() && report.damaged.is_empty(),
+                "{report:?} {context}"
+            );
+        }
         let (log, report) = open(&logs, config()).await;
         let context = format!("{context}\n{report:?}\n{ledger:?}");
         assert!(report.quarantined.is_empty(), "{context}");
@@ -164,14 +179,19 @@ fn verify(image: &MemoryDisk, ledger: &Ledger, context: &str) {
         let got = names(&read_all(&log).await);
         assert_eq!(got, ledger.names[start as usize..end as usize], "{context}");
         // Life goes on, and the next crash finds all of it.
-        append_durably(&log, &Batch::new("after", 1).sized(3000)).await;
         let mut expected = got;
-        expected.push("after".to_owned());
+        for name in ["after", "later"] {
+            append_durably(&log, &Batch::new(name, 1).sized(3000)).await;
+            expected.push(name.to_owned());
+        }
         expected
     });
     assert!(!image.saw_overlapping_writes());
     let logs = lane(&image.crash(Survival::None), lane_config());
     run(&logs, async {
+        if journal {
+            start_journal(&logs).await;
+        }
         let (log, report) = open(&logs, config()).await;
         assert!(report.quarantined.is_empty(), "{context}");
         assert_eq!(
@@ -183,14 +203,18 @@ fn verify(image: &MemoryDisk, ledger: &Ledger, context: &str) {
     });
 }
 
-/// Cuts the power at every operation.
+/// Cuts the power at every operation, without a journal and with one.
 fn explore(steps: &[Step], seed: u64, survivals: u64) -> u64 {
+    explore_with(steps, seed, survivals, false) + explore_with(steps, seed, survivals, true)
+}
+
+fn explore_with(steps: &[Step], seed: u64, survivals: u64, journal: bool) -> u64 {
     let mut states = 0;
     for operation in 0.. {
         let disk = MemoryDisk::new();
         disk.stop_at(operation);
         let ledger = RefCell::new(Ledger::default());
-        let finished = play(&disk, steps, seed, &ledger);
+        let finished = play(&disk, steps, seed, journal, &ledger);
         assert!(!disk.saw_overlapping_writes());
         let ledger = ledger.into_inner();
         let mut modes = vec![Survival::None, Survival::All];
@@ -200,8 +224,10 @@ fn explore(steps: &[Step], seed: u64, survivals: u64) -> u64 {
         }
         for survival in modes {
             states += 1;
-            let context = format!("{steps:?} seed {seed} cut at {operation}, {survival:?}");
-            verify(&disk.crash(survival), &ledger, &context);
+            let context = format!(
+                "{steps:?} seed {seed} cut at {operation}, {survival:?}, journal {journal}"
+            );
+            verify(&disk.crash(survival), &ledger, journal, &context);
         }
         if finished {
             break;
@@ -276,7 +302,7 @@ fn truncations() {
 }
 
 #[test]
-fn many_small_commits_with_zeros_ahead() {
-    let steps = [Step::Append(1, 100); 14];
+fn many_small_commits() {
+    let steps = [Step::Append(1, 100); 30];
     explore(&steps, 3, 3);
 }

@@ -230,7 +230,7 @@ fn a_passing_shortage_before_the_write_does_not_fence() {
             settle().await;
             assert!(append_bytes(&log, &Batch::new("b", 1).bytes(), 1000).is_err());
             disk.heal();
-            logs.retry_space();
+            logs.maintain();
             log.wait_readable(waiting.end_offset())
                 .await
                 .expect("durable");
@@ -261,7 +261,7 @@ fn retention_waits_for_no_full_disk_and_still_makes_room() {
         let deleted = log.apply_retention(now).await.expect("no wait");
         assert_eq!(deleted, before - 1, "all but the last one on disk");
         disk.heal();
-        logs.retry_space();
+        logs.maintain();
         log.wait_readable(log.log_end_offset())
             .await
             .expect("durable");

@@ -511,13 +511,7 @@ fn blocks_of_an_earlier_generation_never_decode() {
     let stale = old.content(&segment(0)).expect("a segment");
     let fresh = {
         let disk = MemoryDisk::new();
-        let logs = lane(
-            &disk,
-            LaneLogsConfig {
-                prewrite: false,
-                ..small_lane()
-            },
-        );
+        let logs = lane(&disk, LaneLogsConfig { ..small_lane() });
         run(&logs, async {
             let (log, _) = open(&logs, LogConfig::default()).await;
             // Generation 1 goes with the truncation, so what follows is another generation at the same place.

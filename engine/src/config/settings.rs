@@ -137,6 +137,8 @@ pub struct ServerSettings {
     pub flush_mode: FlushChoice,
     /// Disk space in which each lane keeps retired segments for new ones to overwrite; 0: none.
     pub spare_segments_bytes: u64,
+    /// Size of each lane's journal; 0: none.
+    pub lane_journal_bytes: u64,
     /// Memory budgets.
     pub memory: MemoryBudgets,
     /// Requests of one connection that are not answered yet.
@@ -167,6 +169,7 @@ impl Default for ServerSettings {
             reserve: ReserveChoice::Auto,
             flush_mode: FlushChoice::Dsync,
             spare_segments_bytes: SPARE_SEGMENTS_BYTES,
+            lane_journal_bytes: 64 << 20,
             memory: MemoryBudgets {
                 lane_tail_bytes: 64 << 20,
                 lane_read_bytes: 32 << 20,

@@ -17,6 +17,11 @@ use super::settings_file;
 use super::units::{parse_duration_ms, parse_size_bytes};
 use crate::headroom::ReserveChoice;
 
+/// The least journal that goes round sensibly.
+const JOURNAL_BYTES_MIN: u64 = 2 << 20;
+/// More is never waited for.
+const JOURNAL_BYTES_MAX: u64 = 16 << 30;
+
 /// What was given on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettingsOverrides {
@@ -169,6 +174,15 @@ const OWN_SETTINGS: &[(&str, Apply)] = &[
             "true" => true,
             "false" => false,
             _ => return Err(format!("{} is neither true nor false", echo(text))),
+        };
+        Ok(())
+    }),
+    ("lane_journal_bytes", |draft, text| {
+        draft.settings.lane_journal_bytes = match parse_size_bytes(text) {
+            Ok(0) => 0,
+            Ok(bytes @ JOURNAL_BYTES_MIN..=JOURNAL_BYTES_MAX) => bytes,
+            Ok(_) => return Err("give 0 for no journal, or from 2MiB to 16GiB".to_owned()),
+            Err(error) => return Err(error.to_string()),
         };
         Ok(())
     }),

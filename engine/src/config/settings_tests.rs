@@ -73,6 +73,7 @@ fn a_file_takes_nested_quoted_and_listed_keys() {
         poll = "busy"
         flush_mode = "fdatasync"
         lane_tail_bytes = "128MiB"
+        lane_journal_bytes = "16MiB"
         "log.retention.ms" = "7d"
         log.cleanup.policy = ["compact", "delete"]
         auto.create.topics.enable = false
@@ -90,6 +91,7 @@ fn a_file_takes_nested_quoted_and_listed_keys() {
         (PollMode::Busy, FlushChoice::Fdatasync)
     );
     assert_eq!(settings.memory.lane_tail_bytes, 128 << 20);
+    assert_eq!(settings.lane_journal_bytes, 16 << 20);
     assert!(!settings.broker.auto_create_topics());
     assert_eq!(settings.broker.connections_max(), 10);
     let topics = settings.topic_defaults();
@@ -226,6 +228,11 @@ fn mistakes_are_told_with_what_to_do() {
             "at least 1024 KiB are needed",
         ),
         ("", &["frame_deadline_ms=0"], "give more than 0"),
+        (
+            "",
+            &["lane_journal_bytes=1KiB"],
+            "give 0 for no journal, or from 2MiB to 16GiB",
+        ),
         (
             "",
             &["log.segment.bytes=64XB"],

@@ -14,18 +14,18 @@ use crate::metrics::cells::PUBLISH_INTERVAL;
 use crate::metrics::{LaneCounters, ServerMetrics};
 use crate::server::connections::Connections;
 
-/// How often logs that wait for space look again.
-const SPACE_RETRY: Duration = Duration::from_secs(1);
+/// How often a lane looks after its logs.
+const MAINTAIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Has logs that found the disk full look again now and then, so that they go on by themselves when there is room. While
-/// space is short, segments that are deleted meanwhile do not stay as spares.
-pub async fn retry_space(lane: Rc<Lane>) {
+/// Has logs that found the disk full look again now and then, so that they go on by themselves when there is room, and
+/// settles logs that went quiet. While space is short, segments that are deleted meanwhile do not stay as spares.
+pub async fn maintain_logs(lane: Rc<Lane>) {
     loop {
-        Timer::new(SPACE_RETRY).await;
+        Timer::new(MAINTAIN_INTERVAL).await;
         if !lane.room().takes_produces() {
             release_spares(Rc::clone(&lane)).await;
         }
-        lane.logs.retry_space();
+        lane.logs.maintain();
     }
 }
 

@@ -137,7 +137,7 @@ impl Lane {
     pub fn set_room(&self, room: Room) {
         self.room.set(room);
         if room.takes_produces() {
-            self.logs.retry_space();
+            self.logs.maintain();
         }
     }
 

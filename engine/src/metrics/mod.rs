@@ -101,7 +101,10 @@ pub const LANE_METRICS: &[Metric<LaneSample>] = metrics! { LaneSample:
     Counter spares_released "Spares given back since space was short." |s| s.logs.spares_released;
     Gauge spares "Spare segments." |s| s.logs.spares;
     Gauge spare_bytes "Disk space that spare segments hold." |s| s.logs.spare_bytes;
-    Counter prewrites "Stretches of zeros written ahead." |s| s.logs.prewrites;
+    Counter journal_blocks "Blocks written to the journal." |s| s.logs.journal_blocks;
+    Counter journal_bytes "Bytes written to the journal, padding included." |s| s.logs.journal_bytes;
+    Counter journal_entries "Small commits that rode in journal blocks." |s| s.logs.journal_entries;
+    Counter settles "Partitions whose journaled records were brought into their segments on the lane's demand." |s| s.logs.settles;
     Counter reads_from_memory "Reads answered from memory alone." |s| s.logs.reads_from_memory;
     Counter disk_reads "Reads from disk, ahead or on demand." |s| s.logs.disk_reads;
     Counter disk_read_bytes "Bytes read from disk." |s| s.logs.disk_read_bytes;

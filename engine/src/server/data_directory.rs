@@ -9,10 +9,12 @@
 //!   ballast            space that can be given back, see `headroom`
 //!   trash/TIME/...     directories of logs that belonged to no topic at that start
 //!   spares/LANE/       retired segments, to be overwritten
+//!   journal/           the lanes' journals
 //! ```
 //! `server.json` is written to a temporary name, flushed, renamed, and its directory flushed: a crash leaves the old one,
 //! the new one, or none.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ use std::path::{Path, PathBuf};
 use corelane_format::ids::LogId;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::metadata::METADATA_LOG_ID;
 
 /// The version of the directory's layout that this build reads and writes.
 const FORMAT_VERSION: u32 = 2;
@@ -132,11 +136,44 @@ impl DataDirectory {
         self.root.join("spares")
     }
 
+    /// Directory of the lanes' journals.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// The directories of all logs that there are, by their ids: the metadata log's, and those named after a partition.
+    ///
+    /// # Errors
+    /// The directory of logs cannot be read.
+    pub fn log_directories(&self) -> io::Result<HashMap<LogId, PathBuf>> {
+        let mut found = HashMap::from([(METADATA_LOG_ID, self.metadata())]);
+        let entries = match fs::read_dir(self.logs()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let log_id = entry.file_name().to_str().and_then(log_id_of);
+            if let Some(log_id) = log_id {
+                found.insert(log_id, entry.path());
+            }
+        }
+        Ok(found)
+    }
+
     /// Directory of one partition's log. The log id makes it unique when a topic is deleted and made again.
     pub fn log_directory(&self, topic: &str, index: usize, log_id: LogId) -> PathBuf {
         self.logs()
             .join(format!("{topic}-{index}.{:x}", log_id.get()))
     }
+}
+
+/// The log id in the name of a partition's directory; `None` for what is being deleted, and for what is none of ours.
+fn log_id_of(name: &str) -> Option<LogId> {
+    let (partition, id) = name.rsplit_once('.')?;
+    partition.rsplit_once('-')?.1.parse::<u32>().ok()?;
+    u64::from_str_radix(id, 16).ok().map(LogId::new)
 }
 
 /// Creates or opens `root`, locks it and checks that it belongs to this server; `new_cluster_id` is kept if it is new.
@@ -286,6 +323,31 @@ mod tests {
         assert_eq!(
             open(folder.path(), 1, "second").unwrap().cluster_id,
             "first"
+        );
+    }
+
+    #[test]
+    fn logs_are_found_by_their_ids() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = open(folder.path(), 1, "id").unwrap().paths;
+        for name in [
+            "a.b-c-0.1f",
+            "a-1.2",
+            "a-1.3.3.deleted",
+            "lost+found",
+            "x.5",
+        ] {
+            fs::create_dir_all(data.logs().join(name)).unwrap();
+        }
+        let mut found: Vec<_> = data.log_directories().unwrap().into_iter().collect();
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                (METADATA_LOG_ID, data.metadata()),
+                (LogId::new(2), data.logs().join("a-1.2")),
+                (LogId::new(0x1f), data.logs().join("a.b-c-0.1f")),
+            ]
         );
     }
 

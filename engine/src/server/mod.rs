@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod connections;
 pub mod controller;
 pub mod data_directory;
+pub mod journals;
 pub mod listener;
 pub mod orphans;
 pub mod producer_ids;
@@ -84,6 +85,7 @@ struct LaneStart {
     retention_check_interval: Duration,
     metrics: Arc<ServerMetrics>,
     room: Room,
+    journal_bytes: u64,
     opened: flume::Sender<Result<(), String>>,
     image: flume::Receiver<crate::metadata::MetadataImage>,
     images: Vec<flume::Sender<crate::metadata::MetadataImage>>,
@@ -191,6 +193,7 @@ impl Server {
                 ),
                 metrics: Arc::clone(&metrics),
                 room: watched.room(),
+                journal_bytes: settings.lane_journal_bytes,
                 opened: opened.clone(),
                 image,
                 images: if index == CONTROLLER_LANE {
@@ -393,6 +396,7 @@ async fn open_lane(start: &LaneStart) -> anyhow::Result<Rc<Lane>> {
     glommio::spawn_local(async move { flusher.run_flusher().await }).detach();
     spares::open(&lane).await;
     let image = if start.index == CONTROLLER_LANE {
+        journals::replay(&lane).await?;
         let image = open_controller(&lane, &start.metrics).await?;
         for other in &start.images {
             let _ = other.send(image.clone());
@@ -406,6 +410,7 @@ async fn open_lane(start: &LaneStart) -> anyhow::Result<Rc<Lane>> {
             .map_err(|_| anyhow!("lane {CONTROLLER_LANE} could not read the metadata"))?
     };
     lane.install(image).await?;
+    journals::open(&lane, start.journal_bytes).await?;
     Ok(lane)
 }
 
@@ -504,10 +509,10 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
         Rc::clone(&lane),
         start.retention_check_interval,
     ));
-    let retrying = glommio::spawn_local(housekeeping::retry_space(Rc::clone(&lane)));
+    let maintaining = glommio::spawn_local(housekeeping::maintain_logs(Rc::clone(&lane)));
     mesh::receive(Rc::clone(&lane), start.receiver).await;
     accepting.cancel().await;
-    retrying.cancel().await;
+    maintaining.cancel().await;
     housekeeping.cancel().await;
     publishing.cancel().await;
     lane.logs

@@ -156,7 +156,7 @@ async fn list<D: Disk>(disk: &D, directory: &Path) -> io::Result<Listing> {
             LogFile::Sidecar(base) => listing.sidecars.push(base),
             LogFile::LogStart => listing.has_log_start = true,
             LogFile::Temporary => listing.temporary.push(directory.join(&entry.name)),
-            LogFile::Unknown => {}
+            LogFile::Cut | LogFile::Unknown => {}
         }
     }
     listing.bases.sort_unstable();

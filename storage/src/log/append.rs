@@ -12,7 +12,6 @@ use crate::error::{AppendError, LogFenced};
 use crate::generation::counter;
 use crate::lane::Lane;
 use crate::names::segment_path;
-use crate::prewrite::Prewrite;
 use crate::producer_state::ProducerError;
 use crate::roll::{RollInput, should_roll};
 use crate::seeded_bugs::seeded_bug;
@@ -90,6 +89,7 @@ impl<D: Disk> PartitionLog<D> {
             let before = state.offsets.readable();
             state.offsets.append(last_offset.plus(1));
             state.unflushed_bytes += size_bytes;
+            state.ride.is_idle = false;
             let readable = state.offsets.readable();
             if readable > before {
                 state.waiters.reached(readable, &mut woken);
@@ -148,7 +148,7 @@ impl<D: Disk> PartitionLog<D> {
         Ok(())
     }
 
-    fn roll_if_due(
+    pub(super) fn roll_if_due(
         &self,
         state: &mut LogState<D>,
         size_bytes: usize,
@@ -205,7 +205,6 @@ impl<D: Disk> PartitionLog<D> {
         state.segments.push(Segment {
             meta: SegmentMeta::new(header),
             file: SegmentFile::new(segment_path(self.directory(), base_offset), false),
-            prewrite: Prewrite::default(),
             closed: false,
             checkpoint_position: 0,
             sealed_producers: None,
@@ -213,7 +212,12 @@ impl<D: Disk> PartitionLog<D> {
     }
 
     /// Makes the open chunk one that has room for a batch.
-    fn make_room(&self, state: &mut LogState<D>, size_bytes: usize, base_offset: Offset) {
+    pub(super) fn make_room(
+        &self,
+        state: &mut LogState<D>,
+        size_bytes: usize,
+        base_offset: Offset,
+    ) {
         let config = &self.lane.config;
         if let Some(open) = &mut state.open {
             if open.has_room(size_bytes) {
@@ -290,12 +294,12 @@ impl<D: Disk> LogState<D> {
         if open.is_empty() {
             return;
         }
-        let flushed_offset = self.offsets.flushed();
+        let settled_offset = self.settled;
         let Some(segment) = self.segments.last_mut() else {
             return;
         };
         let context = SealContext {
-            flushed_offset,
+            settled_offset,
             previous_checksum: segment.meta.chain,
             is_full,
         };

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use corelane_format::kafka::{SplitBatch, split_first_batch};
 use corelane_format::{Offset, TimestampMs};
 
+use super::cut::Cut;
 use super::read::LogRead;
 use super::{Carry, PartitionLog, Segment};
 use crate::disk::{Disk, DiskFile, page_ceil, replace_file_durably};
@@ -52,8 +53,8 @@ impl<D: Disk> PartitionLog<D> {
                 return Ok(());
             }
         }
-        // On topics that are readable before their flush: a log start above the durable end would lose its meaning.
-        self.wait_flushed(to).await?;
+        // A log start above the end of the segments would lose its meaning.
+        self.settle(to).await?;
         let content = encode_log_start(self.log_id(), to);
         replace_file_durably(&self.lane.disk, &self.directory().join(LOG_START), &content)
             .await
@@ -98,16 +99,20 @@ impl<D: Disk> PartitionLog<D> {
             let begun = {
                 let mut state = self.state.borrow_mut();
                 // What is on its way is waited for by coming again: a full disk must not hold up everybody's retention.
-                let quiet = state.offsets.log_end() == state.offsets.flushed()
+                let quiet = state.offsets.log_end() == state.settled
                     && state.open.is_none()
                     && state.in_flight.is_empty();
                 if quiet {
                     self.begin_segment(&mut state);
+                } else {
+                    state.ride.settle_to = Some(state.offsets.log_end());
                 }
                 quiet
             };
             if begun {
                 self.create_last_segment().await?;
+            } else {
+                self.mark_dirty();
             }
         }
         let expired = {
@@ -142,15 +147,15 @@ impl<D: Disk> PartitionLog<D> {
         Ok(())
     }
 
-    /// Deletes at most `count` segments from the front: only what is flushed, and never the last one that is on disk,
+    /// Deletes at most `count` segments from the front: only what is settled, and never the last one that is on disk,
     /// since that tells the next start where the log goes on.
     async fn delete_front(&self, count: usize) -> Result<usize, ChangeError> {
         let gone: Vec<Segment<D>> = {
             let mut state = self.state.borrow_mut();
-            let flushed = state.offsets.flushed();
+            let settled = state.settled;
             let safe = state
                 .segments
-                .partition_point(|segment| segment.meta.end_offset <= flushed);
+                .partition_point(|segment| segment.meta.end_offset <= settled);
             let last_on_disk = state
                 .segments
                 .iter()
@@ -207,14 +212,14 @@ impl<D: Disk> PartitionLog<D> {
             state.frozen = true;
             end
         };
-        self.mark_dirty();
         let result = self.truncate_frozen(to, end).await;
         self.state.borrow_mut().frozen = false;
         result
     }
 
     async fn truncate_frozen(&self, to: Offset, end: Offset) -> Result<(), ChangeError> {
-        self.wait_flushed(end).await?;
+        // What the journal has of the log must not count any more: it is in segments from here on.
+        self.settle(end).await?;
         let _saving = self.saving.lock().await;
         // Whole batches only, as Kafka cuts.
         let read = self.read(to, end, 1, true).await?;
@@ -241,11 +246,28 @@ impl<D: Disk> PartitionLog<D> {
             Some(Ok(SplitBatch::Whole { batch, .. })) => batch.header().base_offset.min(to),
             _ => to,
         };
+        let marker = {
+            let mut state = self.state.borrow_mut();
+            state.history += 1;
+            Cut {
+                log_id: self.log_id(),
+                end: cut.max(state.offsets.log_start()),
+                history: state.history,
+            }
+        };
+        let (disk, directory) = (&self.lane.disk, self.directory());
+        marker
+            .leave(disk, directory)
+            .await
+            .map_err(self.io("mark the cut"))?;
         let mut gone: Vec<Segment<D>> = {
             let mut state = self.state.borrow_mut();
             // What cannot be read any more must be out of reach before the first byte of it goes.
             let log_start = state.offsets.log_start();
             state.offsets.truncate(cut.max(log_start));
+            state.settled = state.offsets.log_end();
+            state.ride.rode_bytes = 0;
+            state.ride.settle_to = None;
             state.producers.truncate(cut);
             state.tail.clear();
             state.regions.clear();
@@ -274,19 +296,17 @@ impl<D: Disk> PartitionLog<D> {
         if let Some(base) = base {
             self.delete_sidecar(base).await?;
         }
-        {
-            let mut state = self.state.borrow_mut();
-            state.history += 1;
-            self.begin_segment(&mut state);
-        }
-        if seeded_bug("truncation-not-recorded") {
-            return Ok(());
-        }
-        // The new segment's base is what bounds the old one: with its name the cut is durable, and with its history
-        // nothing from before the cut that stands elsewhere belongs to the log any more.
+        disk.sync_directory(directory)
+            .await
+            .map_err(self.io("sync log directory"))?;
+        self.begin_segment(&mut self.state.borrow_mut());
+        // The new segment's base bounds the old one, and by its history nothing from before the cut that stands elsewhere
+        // belongs to the log any more.
         self.create_last_segment().await?;
-        let lane = &self.lane;
-        lane.spares.make_available(&lane.disk, retired).await;
+        Cut::remove(disk, directory)
+            .await
+            .map_err(self.io("remove the mark of the cut"))?;
+        self.lane.spares.make_available(disk, retired).await;
         Ok(())
     }
 
@@ -303,8 +323,7 @@ impl<D: Disk> PartitionLog<D> {
             state.frozen = true;
             state.offsets.log_end()
         };
-        self.mark_dirty();
-        self.wait_flushed(end).await?;
+        self.settle(end).await?;
         let result = self.leave_marker().await;
         self.fence(FenceReason::Closed);
         for segment in &self.state.borrow().segments {
@@ -335,17 +354,10 @@ impl<D: Disk> PartitionLog<D> {
         let Some((file, generation, end, closed, is_marked)) = last else {
             return Ok(());
         };
-        // Zeros on their way would land behind the new end.
+        // Space that is being reserved would come back behind the new end.
         loop {
             let progress = self.progress.wait();
-            let quiet = self
-                .state
-                .borrow_mut()
-                .segment_of(generation)
-                .is_none_or(|segment| {
-                    !segment.prewrite.conflicts(0, u64::MAX) && !segment.file.reserving.get()
-                });
-            if quiet {
+            if !file.reserving.get() {
                 break;
             }
             progress.await;

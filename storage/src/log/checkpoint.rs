@@ -111,7 +111,7 @@ impl<D: Disk> LogState<D> {
     /// Whether the checkpoint that was taken may be written: what it says is durable in the segment.
     fn checkpoint_is_durable(&self) -> bool {
         let taken = self.checkpoint.taken.as_ref();
-        taken.is_some_and(|taken| taken.meta.end_offset <= self.offsets.flushed())
+        taken.is_some_and(|taken| taken.meta.end_offset <= self.settled)
     }
 
     /// The checkpoint to write now. One of a segment that takes no more appends is not wanted any more: its sidecar

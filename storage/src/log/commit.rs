@@ -4,6 +4,7 @@
 //!   to `commits_in_flight_max`.
 //! - A commit into a new segment starts only when every earlier commit is durable.
 //! - The flushed offset advances over the gapless prefix of finished commits, and waiters are woken in order.
+//! - Small commits ride in the lane's journal instead, see [`super::ride`].
 //! - A failed or short write fences the log at once: nothing is retried. Running out of space or descriptors
 //!   before anything was written is different, since nothing was written: the commit waits for room and the log refuses appends meanwhile.
 
@@ -18,7 +19,7 @@ use super::{InFlight, LogState, PartitionLog, SegmentFile};
 use crate::chunk::Chunk;
 use crate::disk::{Disk, DiskFile, short_write};
 use crate::error::FenceReason;
-use crate::lane::CommitRoute;
+use crate::journal::route::CommitRoute;
 use crate::lane::cache::Piece;
 use crate::lane::task_set::LaneTask;
 use crate::reserve::{reserve_ahead, reserve_target};
@@ -31,14 +32,23 @@ pub(super) fn step(operation: &'static str) -> impl FnOnce(io::Error) -> (&'stat
     move |error| (operation, error)
 }
 
+/// What a log would have the flusher do.
+pub(crate) enum NextStep {
+    /// Nothing now.
+    Nothing,
+    /// A write to its segment.
+    Write(LaneTask),
+    /// It would write to its segment, but the lane has no write left.
+    NoWriteLeft,
+    /// Its pending data should go with the next journal block.
+    Ride,
+}
+
 impl<D: Disk> LogState<D> {
     /// The next commit that may start now, if any; it counts as in flight from here on.
     fn next_commit(&mut self, commits_in_flight_max: usize) -> Option<Rc<Chunk<D::Buffer>>> {
-        if self.fenced.is_some() || self.in_flight.len() >= commits_in_flight_max {
+        if self.in_flight.len() >= commits_in_flight_max {
             return None;
-        }
-        if self.sealed.is_empty() && self.in_flight.is_empty() {
-            self.seal_open(false);
         }
         let next = self.sealed.front()?;
         if let Some(last) = self.in_flight.back() {
@@ -57,19 +67,40 @@ impl<D: Disk> LogState<D> {
 }
 
 impl<D: Disk> PartitionLog<D> {
-    /// Starts a commit if one may start: for the flusher.
-    pub(crate) fn start_commit(self: &Rc<Self>) -> Option<LaneTask> {
-        let chunk = self
-            .state
-            .borrow_mut()
-            .next_commit(self.lane.config.commits_in_flight_max)?;
+    /// What is to be done for this log now, for the flusher. A write has been counted as started.
+    pub(crate) fn next_step(
+        self: &Rc<Self>,
+        journal_room_bytes: usize,
+        may_write: bool,
+    ) -> NextStep {
+        let chunk = {
+            let mut state = self.state.borrow_mut();
+            if state.fenced.is_some() {
+                return NextStep::Nothing;
+            }
+            match state.route(journal_room_bytes) {
+                CommitRoute::Journal => return NextStep::Ride,
+                CommitRoute::Wait => {}
+                CommitRoute::Segment if !may_write => return NextStep::NoWriteLeft,
+                CommitRoute::Segment => state.seal_open(false),
+            }
+            if !may_write {
+                return if state.sealed.is_empty() {
+                    NextStep::Nothing
+                } else {
+                    NextStep::NoWriteLeft
+                };
+            }
+            state.next_commit(self.lane.config.commits_in_flight_max)
+        };
+        let Some(chunk) = chunk else {
+            return NextStep::Nothing;
+        };
         self.lane.write_started();
         let log = self.clone();
-        match CommitRoute::of(chunk.data_bytes) {
-            CommitRoute::Segment => Some(Box::pin(async move {
-                log.commit(chunk).await;
-            })),
-        }
+        NextStep::Write(Box::pin(async move {
+            log.commit(chunk).await;
+        }))
     }
 
     async fn commit(self: Rc<Self>, chunk: Rc<Chunk<D::Buffer>>) {
@@ -105,23 +136,6 @@ impl<D: Disk> PartitionLog<D> {
         let file = self.writable_file(&segment_file, chunk.segment).await?;
         self.ensure_reserved(&segment_file, &file, chunk.write_end())
             .await?;
-        loop {
-            let progress = self.progress.wait();
-            let conflicts = {
-                let mut state = self.state.borrow_mut();
-                state
-                    .segment_of(chunk.segment.generation)
-                    .is_some_and(|segment| {
-                        segment
-                            .prewrite
-                            .conflicts(chunk.write_position(), chunk.write_end())
-                    })
-            };
-            if !conflicts {
-                break;
-            }
-            progress.await;
-        }
         let position = FilePosition::new(chunk.write_position());
         let result = file.write_at(chunk.buffer.clone(), position).await;
         if result.is_err() && seeded_bug("failed-write-acknowledged") {
@@ -166,17 +180,18 @@ impl<D: Disk> PartitionLog<D> {
                 }
                 entry.chunk.flushed.set(true);
                 let end = entry.chunk.end_offset();
-                state.offsets.flush(end);
-                released += entry.chunk.data_bytes;
+                state.settled = end;
+                // The journal may be ahead of the segments.
+                let flushed = state.offsets.flushed().max(end);
+                state.offsets.flush(flushed);
+                // What rode is the oldest part of what is not settled.
+                let rode = entry.chunk.data_bytes.min(state.ride.rode_bytes);
+                state.ride.rode_bytes -= rode;
+                released += entry.chunk.data_bytes - rode;
                 flushed_chunks.push(entry.chunk);
             }
             if !fenced {
                 state.unflushed_bytes -= released;
-                let generation = chunk.segment.generation;
-                let (size, end) = (chunk.write_bytes() as u64, chunk.write_end());
-                if let Some(segment) = state.segment_of(generation) {
-                    segment.prewrite.committed(size, end);
-                }
                 let readable = state.offsets.readable();
                 if readable > before {
                     state.waiters.reached(readable, &mut woken);
@@ -195,16 +210,11 @@ impl<D: Disk> PartitionLog<D> {
             self.lane.tail_cache.insert(self.weak(), piece, charge);
         }
         woken.into_iter().for_each(Waker::wake);
+        self.end_settling();
         self.progress.notify();
         self.look_ahead();
         self.note_growth(chunk.write_bytes() as u64);
-        let more = {
-            let state = self.state.borrow();
-            state.fenced.is_none() && (state.open.is_some() || !state.sealed.is_empty())
-        };
-        if more {
-            self.mark_dirty();
-        }
+        self.go_on();
     }
 
     /// The segment's file, created durably if this is its first commit.
@@ -261,9 +271,9 @@ impl<D: Disk> PartitionLog<D> {
         Ok(())
     }
 
-    /// What can be prepared in the background for the commits to come: space, and zeros.
+    /// Reserves space in the background for the commits to come.
     fn look_ahead(&self) {
-        let Some(itself) = self.weak().upgrade() else {
+        let Some(log) = self.weak().upgrade() else {
             return;
         };
         let mut state = self.state.borrow_mut();
@@ -271,7 +281,6 @@ impl<D: Disk> PartitionLog<D> {
             return;
         }
         let segment_size_bytes = state.config.segment_size_bytes;
-        let prewrite = self.lane.config.prewrite;
         let open_end = state
             .open
             .as_ref()
@@ -279,30 +288,18 @@ impl<D: Disk> PartitionLog<D> {
         let Some(segment) = state.active() else {
             return;
         };
-        if !segment.file.exists.get() {
+        if !segment.file.exists.get() || segment.file.reserving.get() {
             return;
         }
         let tail = open_end
             .unwrap_or(segment.meta.end_position)
             .max(segment.meta.end_position);
         let reserved = segment.file.reserved_bytes.get();
-        if !segment.file.reserving.get()
-            && let Some(target) = reserve_ahead(tail, reserved, segment_size_bytes)
-        {
+        if let Some(target) = reserve_ahead(tail, reserved, segment_size_bytes) {
             segment.file.reserving.set(true);
             let file = segment.file.clone();
-            let log = itself.clone();
             self.lane.spawn(Box::pin(async move {
                 log.reserve_in_background(file, target).await;
-            }));
-        }
-        if prewrite
-            && let Some((start, end)) = segment.prewrite.next(tail, reserved, self.lane.is_busy())
-        {
-            let file = segment.file.clone();
-            let generation = segment.meta.header.generation;
-            self.lane.spawn(Box::pin(async move {
-                itself.prewrite(file, generation, start, end).await;
             }));
         }
     }
@@ -324,35 +321,6 @@ impl<D: Disk> PartitionLog<D> {
             }
         }
         segment_file.reserving.set(false);
-        self.progress.notify();
-    }
-
-    async fn prewrite(
-        self: Rc<Self>,
-        segment_file: Rc<SegmentFile<D>>,
-        generation: u64,
-        start: u64,
-        end: u64,
-    ) {
-        let size = (end - start) as usize;
-        let result = match segment_file.open(&self.lane.disk).await {
-            Ok(file) => {
-                let mut zeros = self.lane.disk.allocate(size);
-                zeros.as_mut().fill(0);
-                file.write_at(Rc::new(zeros), FilePosition::new(start))
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        if let Some(segment) = self.state.borrow_mut().segment_of(generation) {
-            segment.prewrite.finished();
-        }
-        self.lane.count(|metrics| metrics.prewrites += 1);
-        match result {
-            Ok(written) if written == size => {}
-            Ok(written) => self.fail("write zeros", short_write(written, size)),
-            Err(error) => self.fail("write zeros", error),
-        }
         self.progress.notify();
     }
 }

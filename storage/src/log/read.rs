@@ -225,7 +225,7 @@ impl<D: Disk> PartitionLog<D> {
             return;
         }
         let next = region.end_offset();
-        let known = next >= state.offsets.flushed()
+        let known = next >= state.settled
             || state.chunk_at(next).is_some()
             || state.loading.contains(&next)
             || state.region_at(next).is_some()
@@ -264,7 +264,8 @@ impl<D: Disk> PartitionLog<D> {
                 .or_else(|| segment.meta.seek_offset(at, &[]))
                 .ok_or(Unplanned::NeedsIndex(segment.meta.header))
         };
-        let flushed = state.offsets.flushed();
+        // What is not settled is in memory.
+        let settled = state.settled;
         // Whoever reads on where another region ends needs no index and reads in sequence.
         let before = state
             .regions
@@ -298,7 +299,7 @@ impl<D: Disk> PartitionLog<D> {
             segment: segment.meta.header,
             position,
             first_offset,
-            limit: segment.meta.end_offset.min(flushed),
+            limit: segment.meta.end_offset.min(settled),
             end_position: segment.meta.end_position,
             sequential,
         })

@@ -14,7 +14,9 @@ use std::rc::Rc;
 use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, FilePosition, LogId, Offset, TimestampMs};
 
 use super::checkpoint::CheckpointState;
+use super::cut::Cut;
 use super::index::read_sidecar;
+use super::ride::RideState;
 use super::scan::{BlockReader, Reach, SEARCH_BYTES, scan_segment};
 use super::{Carry, LogState, PartitionLog, Segment, SegmentFile};
 use crate::block::block_ceil;
@@ -25,7 +27,6 @@ use crate::generation::counter;
 use crate::lane::Lane;
 use crate::names::{LOG_START, LogFile, segment_path, sidecar_path};
 use crate::offsets::LogOffsets;
-use crate::prewrite::Prewrite;
 use crate::producer_state::ProducerState;
 use crate::recovery::judge;
 use crate::seeded_bugs::seeded_bug;
@@ -69,6 +70,17 @@ pub struct TornTail {
     pub detail: String,
 }
 
+/// What a log's directory holds.
+#[derive(Default)]
+struct Listing {
+    /// The base offsets of the segments, in order.
+    bases: Vec<Offset>,
+    /// What `DeleteRecords` set.
+    log_start: Option<Offset>,
+    /// A truncation that is not complete.
+    cut: Option<Cut>,
+}
+
 /// One open at a time: what it gathers on its way.
 struct Opening<'a, D: Disk> {
     lane: &'a Rc<Lane<D>>,
@@ -97,11 +109,16 @@ impl<D: Disk> PartitionLog<D> {
             producers: ProducerState::default(),
             history: 0,
         };
-        let (bases, recorded_start) = opening.list().await?;
+        let Listing {
+            bases,
+            log_start: recorded_start,
+            cut,
+        } = opening.list().await?;
+        let cut_end = cut.map(|cut| cut.end);
         let mut segments: Vec<Segment<D>> = Vec::with_capacity(bases.len());
         let mut carry = Carry::None;
         for (index, base) in bases.iter().enumerate() {
-            let next = bases.get(index + 1).copied();
+            let next = bases.get(index + 1).copied().or(cut_end);
             let (segment, last_page) = opening.segment(*base, next).await?;
             opening.history = segment.meta.header.history;
             segments.push(segment);
@@ -116,10 +133,16 @@ impl<D: Disk> PartitionLog<D> {
             .first()
             .map_or(Offset::ZERO, |segment| segment.meta.base_offset());
         let recorded_start = recorded_start.filter(|_| !seeded_bug("log-start-forgotten"));
-        let log_start = recorded_start.unwrap_or(Offset::ZERO).max(first);
+        let mut log_start = recorded_start.unwrap_or(Offset::ZERO).max(first);
         let mut log_end = segments
             .last()
             .map_or(Offset::ZERO, |segment| segment.meta.end_offset);
+        if let Some(end) = cut_end {
+            log_end = end;
+            if segments.is_empty() {
+                log_start = end;
+            }
+        }
         if log_start > log_end {
             // Everything was deleted, and what told the log's end is damaged or gone: offsets are never used again.
             log_end = log_start;
@@ -145,7 +168,11 @@ impl<D: Disk> PartitionLog<D> {
             .map(|header| counter(header.generation))
             .max()
             .unwrap_or(0);
-        let history = headers().map(|header| header.history).max().unwrap_or(0);
+        let history = headers()
+            .map(|header| header.history)
+            .chain(cut.map(|cut| cut.history))
+            .max()
+            .unwrap_or(0);
         let flush_messages = config.flush_messages;
         let mut offsets = LogOffsets::recovered(log_start, log_end, flush_messages);
         if bases.is_empty() && log_end > Offset::ZERO {
@@ -153,6 +180,8 @@ impl<D: Disk> PartitionLog<D> {
         }
         let state = LogState {
             config,
+            settled: offsets.log_end(),
+            ride: RideState::default(),
             offsets,
             producers,
             segments,
@@ -204,17 +233,17 @@ impl<D: Disk> Opening<'_, D> {
         }
     }
 
-    /// The base offsets of the segments, in order, and the recorded log start.
-    async fn list(&mut self) -> Result<(Vec<Offset>, Option<Offset>), OpenError> {
+    async fn list(&mut self) -> Result<Listing, OpenError> {
         let disk = &self.lane.disk;
         let entries = match disk.list(self.directory).await {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), None)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
             Err(error) => return Err(Self::io("list", self.directory)(error)),
         };
         let mut bases = Vec::new();
         let mut sidecars = Vec::new();
         let mut recorded = None;
+        let mut cut = None;
         for entry in entries.iter().filter(|entry| !entry.is_directory) {
             let path: PathBuf = self.directory.join(&entry.name);
             match LogFile::parse(&entry.name) {
@@ -236,11 +265,26 @@ impl<D: Disk> Opening<'_, D> {
                     self.check_owner(&path, log_id)?;
                     recorded = Some(offset);
                 }
+                LogFile::Cut => {
+                    let marker = Cut::read(disk, self.directory).await;
+                    let marker = marker.map_err(Self::io("read", &path))?;
+                    self.check_owner(&path, marker.log_id)?;
+                    cut = Some(marker);
+                }
                 LogFile::Sidecar(base) => sidecars.push((base, path)),
                 LogFile::Unknown => {}
             }
         }
         bases.sort_unstable();
+        if let Some(marker) = cut {
+            let completed = marker.complete(disk, self.directory, &mut bases).await;
+            if completed.map_err(Self::io("complete the cut", self.directory))? {
+                let removed = Cut::remove(disk, self.directory).await;
+                removed.map_err(Self::io("remove the mark of the cut", self.directory))?;
+                cut = None;
+            }
+            sidecars.retain(|(base, _)| *base < marker.end);
+        }
         // An index that outlived its segment.
         for (base, path) in sidecars {
             if bases.binary_search(&base).is_err() {
@@ -249,7 +293,11 @@ impl<D: Disk> Opening<'_, D> {
                     .map_err(Self::io("delete", &path))?;
             }
         }
-        Ok((bases, recorded))
+        Ok(Listing {
+            bases,
+            log_start: recorded,
+            cut,
+        })
     }
 
     fn check_owner(&self, path: &Path, got: LogId) -> Result<(), OpenError> {
@@ -320,7 +368,6 @@ impl<D: Disk> Opening<'_, D> {
                 let segment = Segment {
                     meta: sidecar.meta,
                     file: segment_file,
-                    prewrite: Prewrite::default(),
                     sealed_producers: None,
                     checkpoint_position: 0,
                     closed: true,
@@ -414,7 +461,6 @@ impl<D: Disk> Opening<'_, D> {
         let segment = Segment {
             meta: scan.meta,
             file: segment_file,
-            prewrite: Prewrite::default(),
             sealed_producers: is_missing.then(|| self.producers.clone()),
             checkpoint_position,
             closed,

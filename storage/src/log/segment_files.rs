@@ -75,9 +75,6 @@ impl<D: Disk> PartitionLog<D> {
             let synced = self.lane.spares.sync(disk).await;
             synced.map_err(step("sync spare segments"))?;
             self.lane.count(|metrics| metrics.spares_taken += 1);
-            if let Some(segment) = self.state.borrow_mut().segment_of(header.generation) {
-                segment.prewrite.was_written_to(reserved);
-            }
         }
         if !seeded_bug("segment-name-not-synced") {
             sync_parent(disk, &segment_file.path)

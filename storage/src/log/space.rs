@@ -90,7 +90,6 @@ mod tests {
         let logs = LaneLogs::new(
             disk.clone(),
             LaneLogsConfig {
-                prewrite: false,
                 ..LaneLogsConfig::default()
             },
         );

@@ -18,8 +18,8 @@ use corelane_format::{
 use corelane_storage::disk::Disk;
 use corelane_storage::disk::memory::MemoryDisk;
 use corelane_storage::{
-    AppendError, Appended, LaneLogs, LaneLogsConfig, LogConfig, PartitionLog, ReadError,
-    RecoveryReport,
+    AppendError, Appended, JournalConfig, LaneLogs, LaneLogsConfig, LogConfig, PartitionLog,
+    ReadError, RecoveryReport, ReplayReport, replay_journals,
 };
 
 pub type Logs = LaneLogs<MemoryDisk>;
@@ -66,7 +66,6 @@ pub fn run<T>(logs: &Logs, test: impl Future<Output = T>) -> T {
 pub fn small_lane() -> LaneLogsConfig {
     LaneLogsConfig {
         read_size_bytes: 16 << 10,
-        prewrite: false,
         ..LaneLogsConfig::default()
     }
 }
@@ -84,6 +83,26 @@ pub async fn try_open(
     config: LogConfig,
 ) -> Result<(Log, RecoveryReport), corelane_storage::OpenError> {
     logs.open_log(&directory(), LOG, config).await
+}
+
+/// A small ring, so that it goes round soon.
+pub const JOURNAL: JournalConfig = JournalConfig {
+    files: 4,
+    file_size_bytes: 32 << 10,
+    block_size_bytes_max: 16 << 10,
+};
+
+/// Replays the lane's journal into the one log there may be, and gives the lane its ring.
+pub async fn start_journal(logs: &Logs) -> ReplayReport {
+    let journals = Path::new("/data/journal");
+    let locate = |log_id| (log_id == LOG).then(directory);
+    let report = replay_journals(logs, journals, locate)
+        .await
+        .expect("the journal is replayed");
+    logs.open_journal(journals, 0, JOURNAL)
+        .await
+        .expect("the journal opens");
+    report
 }
 
 pub async fn open(logs: &Logs, config: LogConfig) -> (Log, RecoveryReport) {
