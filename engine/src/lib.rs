@@ -7,7 +7,9 @@
 pub mod admin_http;
 pub mod clock;
 pub mod config;
+pub mod coordinator;
 pub mod doctor;
+pub mod group;
 pub mod handlers;
 pub mod headroom;
 pub mod lane;

@@ -132,6 +132,12 @@ impl BrokerConfig {
             .unsigned_abs()
     }
 
+    /// `offsets.retention.check.interval.ms`.
+    pub fn offsets_retention_check_interval_ms(&self) -> u64 {
+        self.integer("offsets.retention.check.interval.ms")
+            .unsigned_abs()
+    }
+
     /// `max.request.partition.size.limit`.
     pub fn described_partitions_max(&self) -> usize {
         usize::try_from(self.integer("max.request.partition.size.limit")).unwrap_or(usize::MAX)
@@ -192,6 +198,7 @@ mod tests {
         assert_eq!(broker.fetch_size_bytes_max(), 55 << 20);
         assert_eq!(broker.retention_check_interval_ms(), 300_000);
         assert_eq!(broker.described_partitions_max(), 2_000);
+        assert_eq!(broker.offsets_retention_check_interval_ms(), 600_000);
     }
 
     #[test]

@@ -177,6 +177,10 @@ const OWN_SETTINGS: &[(&str, Apply)] = &[
         };
         Ok(())
     }),
+    ("lane_group_bytes", |draft, text| {
+        draft.settings.memory.lane_group_bytes = size(text, 1 << 20)?;
+        Ok(())
+    }),
     ("lane_journal_bytes", |draft, text| {
         draft.settings.lane_journal_bytes = match parse_size_bytes(text) {
             Ok(0) => 0,

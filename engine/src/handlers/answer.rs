@@ -7,21 +7,23 @@ use corelane_net::api::{
     self, RequestHeader, answer_api_versions, decode_request, encode_response,
 };
 use corelane_net::response::Response;
-use corelane_net::server::{CloseReason, Pending};
+use corelane_net::server::{CloseReason, ConnectionInfo, Pending};
 use kafka_wire::RequestResponsePair;
 
 use super::fetch::FetchSlice;
 use super::service::Owned;
 use super::{
-    configs, coordinator, delete_records, leader_epoch, list_offsets, metadata, producer_id, topics,
+    configs, coordinator, delete_records, groups, leader_epoch, list_offsets, metadata,
+    producer_id, topics,
 };
 use crate::lane::Lane;
 
-type Answer = Result<Response<FetchSlice>, CloseReason>;
+pub(super) type Answer = Result<Response<FetchSlice>, CloseReason>;
 
 /// Handles a request that is neither a produce nor a fetch, or one in a version that is not served.
 pub(super) fn control(
     lane: &Rc<Lane>,
+    connection: &ConnectionInfo,
     header: &RequestHeader<'_>,
     body: &[u8],
 ) -> Pending<FetchSlice> {
@@ -39,7 +41,7 @@ pub(super) fn control(
         )));
     }
     let lane = Rc::clone(lane);
-    let request = Owned::new(header, body);
+    let request = Owned::new(connection, header, body);
     Pending::Later(Box::pin(async move { dispatch(lane, request).await }))
 }
 
@@ -83,16 +85,14 @@ async fn dispatch(lane: Rc<Lane>, request: Owned) -> Answer {
         }
         api::INIT_PRODUCER_ID => answer(request, |asked| producer_id::handle(lane, asked)).await,
         api::FIND_COORDINATOR => {
-            answer(request, |asked| async move {
-                coordinator::answer(&lane.cluster, asked, version)
-            })
-            .await
+            answer(request, |asked| coordinator::handle(lane, asked, version)).await
         }
+        other if groups::serves(other) => groups::dispatch(lane, request).await,
         other => Err(CloseReason::Service(format!("API {other} has no handler"))),
     }
 }
 
-async fn answer<R, F>(request: Owned, handler: impl FnOnce(R) -> F) -> Answer
+pub(super) async fn answer<R, F>(request: Owned, handler: impl FnOnce(R) -> F) -> Answer
 where
     R: RequestResponsePair,
     F: Future<Output = R::Response>,

@@ -9,6 +9,7 @@ mod coordinator;
 mod delete_records;
 mod errors;
 mod fetch;
+mod groups;
 mod leader_epoch;
 mod list_offsets;
 mod metadata;

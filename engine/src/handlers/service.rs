@@ -10,6 +10,7 @@ use corelane_net::server::{CloseReason, ConnectionInfo, Pending, Service};
 
 use super::fetch::FetchSlice;
 use super::{answer, fetch, produce};
+use crate::group::classic::Client;
 use crate::lane::Lane;
 
 /// Bytes that a lane may have forwarded to others before its connections stop reading.
@@ -33,7 +34,7 @@ impl KafkaService {
 impl Service for KafkaService {
     type Slice = FetchSlice;
 
-    fn call(&self, _connection: &ConnectionInfo, frame: &[u8]) -> Pending<FetchSlice> {
+    fn call(&self, connection: &ConnectionInfo, frame: &[u8]) -> Pending<FetchSlice> {
         let (header, body) = match RequestHeader::parse(frame) {
             Ok(parsed) => parsed,
             Err(error) => return Pending::Close(CloseReason::Header(error)),
@@ -45,7 +46,7 @@ impl Service for KafkaService {
             api::FETCH if header.has_supported_version() => {
                 fetch::handle(&self.lane, &header, body)
             }
-            _ => answer::control(&self.lane, &header, body),
+            _ => answer::control(&self.lane, connection, &header, body),
         }
     }
 
@@ -93,15 +94,25 @@ pub(super) struct Owned {
     pub(super) api_key: i16,
     pub(super) version: i16,
     pub(super) correlation_id: i32,
+    pub(super) client: Client,
     pub(super) body: Bytes,
 }
 
 impl Owned {
-    pub(super) fn new(header: &RequestHeader<'_>, body: &[u8]) -> Self {
+    pub(super) fn new(
+        connection: &ConnectionInfo,
+        header: &RequestHeader<'_>,
+        body: &[u8],
+    ) -> Self {
         Self {
             api_key: header.api_key,
             version: header.api_version,
             correlation_id: header.correlation_id,
+            client: Client {
+                id: header.client_id.unwrap_or_default().to_owned(),
+                // As Java writes an address without a name.
+                host: format!("/{}", connection.peer.ip()),
+            },
             body: Bytes::copy_from_slice(body),
         }
     }

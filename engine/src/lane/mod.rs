@@ -13,7 +13,7 @@ pub mod watchdog;
 mod routes;
 #[cfg(test)]
 mod tests;
-mod wall_clock;
+pub(crate) mod wall_clock;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ use corelane_storage::disk::direct::DirectDisk;
 use corelane_storage::{LaneLogs, LogConfig, RecoveryReport};
 
 use crate::clock::Clock;
+use crate::coordinator::GroupCoordinator;
 use crate::headroom::Room;
 use crate::metadata::{MetadataImage, MetadataRecord, Nodes};
 use crate::metrics::{LaneCounters, LaneSample};
@@ -61,6 +62,7 @@ pub struct Lane {
     routes: RefCell<RouteTable>,
     controller: RefCell<Option<Rc<crate::server::controller::Controller>>>,
     producer_ids: crate::server::producer_ids::ProducerIdBlock,
+    groups: GroupCoordinator,
     forwarded_bytes: Cell<usize>,
 }
 
@@ -75,6 +77,7 @@ impl Lane {
     ) -> Rc<Self> {
         let image = MetadataImage::new(cluster.defaults.topics.clone());
         let nodes = Rc::new(cluster.nodes());
+        let groups = GroupCoordinator::new(&cluster, Rc::clone(&clock));
         Rc::new(Self {
             index,
             cluster,
@@ -89,6 +92,7 @@ impl Lane {
             routes: RefCell::new(RouteTable::default()),
             controller: RefCell::new(None),
             producer_ids: crate::server::producer_ids::ProducerIdBlock::default(),
+            groups,
             forwarded_bytes: Cell::new(0),
         })
     }
@@ -106,6 +110,11 @@ impl Lane {
     /// The producer ids that this lane may hand out.
     pub fn producer_ids(&self) -> &crate::server::producer_ids::ProducerIdBlock {
         &self.producer_ids
+    }
+
+    /// The coordinator of the groups whose state this lane owns.
+    pub fn groups(&self) -> &GroupCoordinator {
+        &self.groups
     }
 
     /// The controller, on the lane that has it (lane 0).
@@ -136,6 +145,7 @@ impl Lane {
     /// Takes over what was decided of the disk's room.
     pub fn set_room(&self, room: Room) {
         self.room.set(room);
+        self.groups.set_room(room);
         if room.takes_produces() {
             self.logs.maintain();
         }
@@ -267,17 +277,20 @@ impl Lane {
                 meta.leader_epoch,
             ))));
         }
-        self.routes.borrow_mut().insert(TopicRoutes {
+        let routes = TopicRoutes {
             id,
             name,
             partitions: owners,
-        });
+        };
+        self.groups.adopt(self, &routes);
+        self.routes.borrow_mut().insert(routes);
         Ok(())
     }
 
     async fn forget_topic(self: &Rc<Self>, known: Option<Rc<TopicRoutes>>) -> anyhow::Result<()> {
         let Some(known) = known else { return Ok(()) };
         self.routes.borrow_mut().remove(known.id);
+        self.groups.topic_removed(&known.name);
         let mut outcome = Ok(());
         for route in &known.partitions {
             if let Route::Local(partition) = route

@@ -15,7 +15,7 @@ const BELIEVED_AFTER: Duration = Duration::from_hours(1);
 
 /// What a look tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It goes evenly.
     Believed,
     /// It has jumped since the last look, by so many milliseconds.
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
 
 /// Compares the two clocks.
 #[derive(Debug)]
-pub(super) struct ClockWatch {
+pub(crate) struct ClockWatch {
     wall: TimestampMs,
     monotonic: Instant,
     /// All jumps since it was believed last, and when the latest was.
@@ -37,7 +37,7 @@ pub(super) struct ClockWatch {
 
 impl ClockWatch {
     /// Believes the clock as it is.
-    pub(super) fn new(wall: TimestampMs, monotonic: Instant) -> Self {
+    pub(crate) fn new(wall: TimestampMs, monotonic: Instant) -> Self {
         Self {
             wall,
             monotonic,
@@ -46,12 +46,12 @@ impl ClockWatch {
     }
 
     /// Whether the clock is doubted, as of the last look.
-    pub(super) fn is_doubted(&self) -> bool {
+    pub(crate) fn is_doubted(&self) -> bool {
         self.doubt.is_some()
     }
 
     /// Compares what both clocks say now with what they said at the last look.
-    pub(super) fn look(&mut self, wall: TimestampMs, monotonic: Instant) -> Verdict {
+    pub(crate) fn look(&mut self, wall: TimestampMs, monotonic: Instant) -> Verdict {
         let elapsed = monotonic
             .saturating_duration_since(self.monotonic)
             .as_millis();

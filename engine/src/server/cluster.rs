@@ -20,6 +20,8 @@ pub struct Cluster {
     pub defaults: Defaults,
     /// Bytes of records that one fetch response may hold at most, whatever the client allows.
     pub fetch_size_bytes_max: usize,
+    /// What the groups of each lane may take, in bytes.
+    pub group_size_bytes_max: usize,
 }
 
 impl Cluster {

@@ -30,6 +30,7 @@ use glommio::ExecutorJoinHandle;
 use crate::admin_http::AdminHttp;
 use crate::clock::SystemClock;
 use crate::config::{AdminListen, FlushChoice, ListenMode, PollMode, ServerSettings};
+use crate::coordinator;
 use crate::handlers::KafkaService;
 use crate::headroom::Room;
 use crate::headroom::watch::{HeadroomWatch, WatchedDisk};
@@ -86,6 +87,7 @@ struct LaneStart {
     metrics: Arc<ServerMetrics>,
     room: Room,
     journal_bytes: u64,
+    offsets_retention_check_interval: Duration,
     opened: flume::Sender<Result<(), String>>,
     image: flume::Receiver<crate::metadata::MetadataImage>,
     images: Vec<flume::Sender<crate::metadata::MetadataImage>>,
@@ -139,6 +141,7 @@ impl Server {
             data: data.paths.clone(),
             defaults: settings.metadata_defaults(),
             fetch_size_bytes_max: settings.broker.fetch_size_bytes_max(),
+            group_size_bytes_max: settings.memory.lane_group_bytes,
         });
 
         let admin = admin_socket
@@ -194,6 +197,9 @@ impl Server {
                 metrics: Arc::clone(&metrics),
                 room: watched.room(),
                 journal_bytes: settings.lane_journal_bytes,
+                offsets_retention_check_interval: Duration::from_millis(
+                    settings.broker.offsets_retention_check_interval_ms(),
+                ),
                 opened: opened.clone(),
                 image,
                 images: if index == CONTROLLER_LANE {
@@ -509,9 +515,16 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
         Rc::clone(&lane),
         start.retention_check_interval,
     ));
+    let alarms = glommio::spawn_local(coordinator::run_alarms(Rc::clone(&lane)));
+    let expiring = glommio::spawn_local(coordinator::remove_expired(
+        Rc::clone(&lane),
+        start.offsets_retention_check_interval,
+    ));
     let maintaining = glommio::spawn_local(housekeeping::maintain_logs(Rc::clone(&lane)));
     mesh::receive(Rc::clone(&lane), start.receiver).await;
     accepting.cancel().await;
+    alarms.cancel().await;
+    expiring.cancel().await;
     maintaining.cancel().await;
     housekeeping.cancel().await;
     publishing.cancel().await;

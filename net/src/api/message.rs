@@ -25,7 +25,8 @@ pub struct ControlLimits {
 /// The limits used for every request and response that is not on the data path.
 pub const CONTROL_LIMITS: ControlLimits = ControlLimits {
     request_bytes_max: 8 * 1024 * 1024,
-    string_bytes_max: 64 * 1024,
+    // What Kafka reads, and what the older encodings can say.
+    string_bytes_max: 32_767,
     bytes_bytes_max: 16 * 1024 * 1024,
     array_elements_max: 200_000,
     tagged_fields_max: 64,

@@ -52,7 +52,15 @@ apis! {
     FETCH = 1, "Fetch", 4..=18, flexible 12;
     LIST_OFFSETS = 2, "ListOffsets", 1..=10, flexible 6;
     METADATA = 3, "Metadata", 0..=13, flexible 9;
+    OFFSET_COMMIT = 8, "OffsetCommit", 2..=9, flexible 8;
+    OFFSET_FETCH = 9, "OffsetFetch", 1..=9, flexible 6;
     FIND_COORDINATOR = 10, "FindCoordinator", 0..=6, flexible 3;
+    JOIN_GROUP = 11, "JoinGroup", 0..=9, flexible 6;
+    HEARTBEAT = 12, "Heartbeat", 0..=4, flexible 4;
+    LEAVE_GROUP = 13, "LeaveGroup", 0..=5, flexible 4;
+    SYNC_GROUP = 14, "SyncGroup", 0..=5, flexible 4;
+    DESCRIBE_GROUPS = 15, "DescribeGroups", 0..=6, flexible 5;
+    LIST_GROUPS = 16, "ListGroups", 0..=5, flexible 3;
     API_VERSIONS = 18, "ApiVersions", 0..=4, flexible 3;
     CREATE_TOPICS = 19, "CreateTopics", 2..=7, flexible 5;
     DELETE_TOPICS = 20, "DeleteTopics", 1..=6, flexible 4;
@@ -61,7 +69,9 @@ apis! {
     OFFSET_FOR_LEADER_EPOCH = 23, "OffsetForLeaderEpoch", 2..=4, flexible 4;
     DESCRIBE_CONFIGS = 32, "DescribeConfigs", 1..=4, flexible 4;
     CREATE_PARTITIONS = 37, "CreatePartitions", 0..=3, flexible 2;
+    DELETE_GROUPS = 42, "DeleteGroups", 0..=2, flexible 2;
     INCREMENTAL_ALTER_CONFIGS = 44, "IncrementalAlterConfigs", 0..=1, flexible 1;
+    OFFSET_DELETE = 47, "OffsetDelete", 0..=0, flexible 32767;
     DESCRIBE_CLUSTER = 60, "DescribeCluster", 0..=2, flexible 0;
     DESCRIBE_TOPIC_PARTITIONS = 75, "DescribeTopicPartitions", 0..=0, flexible 0;
 }
