@@ -92,7 +92,7 @@ impl ClassicGroup {
             group.add_member(member, &value.protocol_type);
         }
         group.protocol_type =
-            Some(value.protocol_type.as_str().into()).filter(|kind: &Box<str>| !kind.is_empty());
+            (!value.protocol_type.is_empty()).then(|| value.protocol_type.as_str().into());
         group.read_subscriptions();
         group
     }

@@ -14,7 +14,7 @@ use crate::group::step::Step;
 const DEAD: &str = "Dead";
 /// From this version on, a group that does not exist is an error to describe.
 const NOT_FOUND_SINCE: i16 = 6;
-/// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS: all that may be done with a group, as a set of bits.
+/// Read, delete, describe, describe configs and alter configs: all that may be done with a group, as a set of bits.
 const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 /// "Not asked for."
 const NO_OPERATIONS: i32 = i32::MIN;
