@@ -24,6 +24,9 @@ pub mod shard;
 pub mod step;
 pub mod timers;
 
+#[cfg(test)]
+mod tests;
+
 pub use budget::Budget;
 pub use config::GroupConfig;
 pub use record::GroupRecord;

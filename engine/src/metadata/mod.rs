@@ -31,4 +31,4 @@ mod image_tests;
 #[cfg(test)]
 mod record_tests;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;

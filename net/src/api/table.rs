@@ -1,7 +1,7 @@
 //! The table of APIs.
 
 macro_rules! apis {
-    ($($constant:ident = $key:literal, $name:literal, $min:literal..=$max:literal, flexible $flexible:literal;)*) => {
+    ($($constant:ident = $key:literal, $name:literal, $min:literal..=$max:literal, flexible $flexible:expr;)*) => {
         $(
             #[doc = concat!("API key of ", $name, ".")]
             pub const $constant: i16 = $key;
@@ -30,7 +30,7 @@ pub struct SupportedApi {
     pub version_min: i16,
     /// Highest version advertised.
     pub version_max: i16,
-    /// First version with compact lengths and tagged fields.
+    /// First version with compact lengths and tagged fields; beyond all versions if there is none.
     pub flexible_from: i16,
 }
 
@@ -45,6 +45,9 @@ impl SupportedApi {
         version >= self.flexible_from
     }
 }
+
+/// For an API without flexible versions.
+const NEVER: i16 = i16::MAX;
 
 // The ranges are Kafka 4.1's. Ascending by key.
 apis! {
@@ -71,7 +74,7 @@ apis! {
     CREATE_PARTITIONS = 37, "CreatePartitions", 0..=3, flexible 2;
     DELETE_GROUPS = 42, "DeleteGroups", 0..=2, flexible 2;
     INCREMENTAL_ALTER_CONFIGS = 44, "IncrementalAlterConfigs", 0..=1, flexible 1;
-    OFFSET_DELETE = 47, "OffsetDelete", 0..=0, flexible 32767;
+    OFFSET_DELETE = 47, "OffsetDelete", 0..=0, flexible NEVER;
     DESCRIBE_CLUSTER = 60, "DescribeCluster", 0..=2, flexible 0;
     DESCRIBE_TOPIC_PARTITIONS = 75, "DescribeTopicPartitions", 0..=0, flexible 0;
 }
@@ -112,8 +115,8 @@ mod tests {
             assert_eq!(
                 descriptor
                     .flexible_versions
-                    .map(|range| range.min().value()),
-                Some(api.flexible_from),
+                    .map_or(super::NEVER, |range| range.min().value()),
+                api.flexible_from,
                 "{}",
                 api.name
             );

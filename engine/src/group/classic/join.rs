@@ -63,6 +63,8 @@ impl ClassicGroup {
         let member_id = join.request.member_id.as_str();
         let outcome = if !self.has_place_for(context, member_id) {
             self.remove_member(context, member_id);
+            // It may have been the last that the others waited for.
+            self.go_on_if_all_joined(context);
             Err(("", ErrorCode::GroupMaxSizeReached))
         } else if !self.supports(&join.request.protocol_type, &join.request.protocols) {
             Err((member_id, ErrorCode::InconsistentGroupProtocol))

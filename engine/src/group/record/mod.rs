@@ -6,6 +6,9 @@
 mod group_metadata;
 mod offset_commit;
 
+#[cfg(test)]
+mod tests;
+
 use bytes::BufMut;
 use corelane_net::wire::{WireError, WireReader};
 use thiserror::Error;

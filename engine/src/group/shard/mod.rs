@@ -175,11 +175,12 @@ impl Shard {
     /// Starts to live: every record was replayed. Members have a session's time to show that they are there. Offsets of
     /// topics that were deleted while nobody saw to it are removed.
     pub fn resume(&mut self, step: &mut Step<'_>, image: &MetadataImage) {
+        self.remove_stray_offsets(step, image);
         let ids: Vec<Rc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
             self.with_group(step, &id, |entry, context| entry.group.resume(context));
+            self.drop_if_unused(&id);
         }
-        self.remove_stray_offsets(step, image);
     }
 
     /// Goes through alarms that are due. Call it again at [`Shard::next_alarm_ms`].
