@@ -21,6 +21,7 @@ use super::errors;
 use super::fetch::FetchSlice;
 use super::remote::{PartitionAnswer, local};
 use crate::lane::{Lane, Route, TopicRoutes};
+use crate::metadata::topic_name;
 use crate::metrics::LaneCounters;
 use crate::partition::{Log, Partition};
 
@@ -171,6 +172,10 @@ fn append(
         TopicRef::Id(_) => ErrorCode::UnknownTopicId,
     };
     let routes = routes.ok_or(unknown)?;
+    if topic_name::is_internal(&routes.name) {
+        // They hold the server's own state.
+        return Err(ErrorCode::InvalidTopicException);
+    }
     let route = routes
         .partition(index)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;

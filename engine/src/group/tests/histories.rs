@@ -141,9 +141,8 @@ impl History {
     }
 
     fn hear(&mut self, index: usize) {
-        let reply = match self.clients[index].phase {
-            Phase::Joining(reply) | Phase::Syncing(reply) => reply,
-            _ => return,
+        let (Phase::Joining(reply) | Phase::Syncing(reply)) = self.clients[index].phase else {
+            return;
         };
         let Some(told) = self.world.told(reply) else {
             self.clients[index].waited += 1;

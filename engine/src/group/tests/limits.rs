@@ -89,7 +89,7 @@ fn groups_that_are_made_and_never_used_end_at_the_budget_and_then_leave() {
 fn what_members_say_and_what_offsets_bear_is_counted() {
     let mut world = tight(64 << 10);
     let mut request = join_request("");
-    request.protocols = vec![protocol("range", &[7; 100_000])];
+    request.protocols = vec![protocol("range", &vec![7; 100_000])];
     let reply = world.join_in(&request, 3);
     assert_eq!(world.join_error(reply), ErrorCode::CoordinatorNotAvailable);
     let refused = (0..10_000).any(|number| {
@@ -112,7 +112,7 @@ fn an_assignment_beyond_the_budget_is_refused_and_harms_nobody() {
     let reply = world.join_in(&join_request(""), 3);
     world.pass(3_000);
     let member = super::world::Member::of(&world.joined(reply), &join_request(""));
-    let given = super::world::assignment(&member.id, &[7; 100_000]);
+    let given = super::world::assignment(&member.id, &vec![7; 100_000]);
     let reply = world.sync(&member.sync(vec![given]));
     assert_eq!(world.sync_error(reply), ErrorCode::CoordinatorNotAvailable);
     let reply = world.join(&member.join());

@@ -1,11 +1,13 @@
 //! Joining, syncing, living and leaving: what Kafka answers in each state.
 
 use corelane_net::error_code::ErrorCode;
-use kafka_wire::LeaveGroupRequest;
 use kafka_wire::leave_group_request::MemberIdentity;
+use kafka_wire::{JoinGroupRequest, LeaveGroupRequest};
 
 use super::world::{Member, World, assignment, join_request, protocol, static_join};
 use crate::group::Shard;
+
+type Spoil<T> = fn(&mut T);
 
 fn leave_request(ids: &[(&str, Option<&str>)]) -> LeaveGroupRequest {
     let mut request = LeaveGroupRequest::default();
@@ -102,7 +104,7 @@ fn without_a_delay_the_first_member_begins_at_once() {
 #[test]
 fn what_is_wrong_with_a_join_is_told() {
     let mut world = World::new();
-    let table: &[(&str, fn(&mut kafka_wire::JoinGroupRequest), ErrorCode)] = &[
+    let table: &[(&str, Spoil<JoinGroupRequest>, ErrorCode)] = &[
         (
             "no group",
             |r| r.group_id = "".into(),
@@ -254,7 +256,7 @@ fn an_id_that_is_not_used_is_forgotten() {
 fn generations_and_members_are_checked_in_every_request() {
     let mut world = World::new();
     let members = world.stable_group(1);
-    let table: [(&str, fn(&mut Member), ErrorCode); 3] = [
+    let table: [(&str, Spoil<Member>, ErrorCode); 3] = [
         (
             "stranger",
             |m| m.id = "x".into(),

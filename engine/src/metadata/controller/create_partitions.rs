@@ -11,6 +11,7 @@ use super::planner::{Assignment, Planner};
 use super::{Decision, Defaults, Rejection, repeated};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::nodes::Nodes;
+use crate::metadata::topic_name;
 
 /// Decides on a `CreatePartitions` request. With `validate_only` there are no records, and the response is the same.
 pub fn create_partitions(
@@ -70,6 +71,16 @@ fn add_partitions(
             format!(
                 "The topic {} currently has {current} partition(s); {} would not be an increase.",
                 topic.name, asked.count
+            ),
+        ));
+    }
+    if topic_name::is_internal(&topic.name) {
+        // Groups are found by the number of partitions; with another number their offsets would be lost.
+        return Err(Rejection::new(
+            ErrorCode::PolicyViolation,
+            format!(
+                "The internal topic {} keeps its {current} partition(s).",
+                topic.name
             ),
         ));
     }
@@ -142,6 +153,17 @@ mod tests {
             .iter()
             .map(|partition| partition.lane)
             .collect()
+    }
+
+    #[test]
+    fn internal_topics_keep_their_number_of_partitions() {
+        let image = image_of(Some(1), &[("__consumer_offsets", &[0])]);
+        let request = request(vec![asked("__consumer_offsets", 2, None)]);
+        let (records, response) =
+            create_partitions(&request, &image, &Defaults::default(), &nodes(1));
+        assert_eq!(records, []);
+        let code = response.results[0].error_code;
+        assert_eq!(code, ErrorCode::PolicyViolation.code());
     }
 
     #[test]
