@@ -10,12 +10,14 @@ pub mod runtime;
 pub mod turns;
 pub mod watchdog;
 
+mod opening;
 mod routes;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wall_clock;
 
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -31,6 +33,7 @@ use crate::metrics::{LaneCounters, LaneSample};
 use crate::partition::{Partition, PartitionLimits};
 use crate::server::cluster::Cluster;
 
+use opening::{OpenJob, OpenResult, open_logs};
 use routes::RouteTable;
 pub use routes::{Route, TopicRoutes};
 use turns::Turns;
@@ -184,10 +187,32 @@ impl Lane {
     pub async fn install(self: &Rc<Self>, image: MetadataImage) -> anyhow::Result<()> {
         let topics: Vec<TopicId> = image.topics().map(|topic| topic.id).collect();
         *self.image.borrow_mut() = image;
+        let jobs = topics
+            .iter()
+            .flat_map(|topic| self.own_logs(*topic))
+            .collect();
+        let mut opened = open_logs(&self.logs, jobs).await;
         for topic in topics {
-            self.sync_topic(topic).await?;
+            self.sync_topic(topic, &mut opened).await?;
         }
         Ok(())
+    }
+
+    /// The logs of a topic that this lane opens.
+    fn own_logs(&self, id: TopicId) -> Vec<OpenJob> {
+        let image = self.image.borrow();
+        let Some(topic) = image.topic_by_id(id) else {
+            return Vec::new();
+        };
+        let config = LogConfig::from(&image.topic_config(id));
+        let own = topic.partitions.iter().enumerate();
+        own.filter(|(_, meta)| meta.lane == self.index)
+            .map(|(index, meta)| OpenJob {
+                log_id: meta.log_id,
+                directory: self.log_directory(&topic.name, index, meta.log_id),
+                config: config.clone(),
+            })
+            .collect()
     }
 
     /// Applies records that are durable in the metadata log, in log order, and opens or deletes partitions by them.
@@ -209,15 +234,19 @@ impl Lane {
         }
         let mut outcome = Ok(());
         for topic in touched {
-            if let Err(error) = self.sync_topic(topic).await {
+            if let Err(error) = self.sync_topic(topic, &mut HashMap::new()).await {
                 outcome = Err(error);
             }
         }
         outcome
     }
 
-    /// Brings routes and open logs of one topic in line with the metadata.
-    async fn sync_topic(self: &Rc<Self>, id: TopicId) -> anyhow::Result<()> {
+    /// Brings routes and open logs of one topic in line with the metadata; takes from `opened` what was opened already.
+    async fn sync_topic(
+        self: &Rc<Self>,
+        id: TopicId,
+        opened: &mut HashMap<LogId, OpenResult>,
+    ) -> anyhow::Result<()> {
         let known = self.routes.borrow().by_id(id);
         let wanted = {
             let image = self.image.borrow();
@@ -250,11 +279,14 @@ impl Lane {
                 continue;
             }
             let directory = self.log_directory(&name, index, meta.log_id);
-            let opened = self
-                .logs
-                .open_log(&directory, meta.log_id, log_config.clone())
-                .await;
-            let (log, report) = match opened {
+            let result = match opened.remove(&meta.log_id) {
+                Some(result) => result,
+                None => {
+                    let config = log_config.clone();
+                    self.logs.open_log(&directory, meta.log_id, config).await
+                }
+            };
+            let (log, report) = match result {
                 Ok(opened) => opened,
                 Err(error) => {
                     tracing::error!(
