@@ -279,12 +279,11 @@ impl Lane {
                 continue;
             }
             let directory = self.log_directory(&name, index, meta.log_id);
-            let result = match opened.remove(&meta.log_id) {
-                Some(result) => result,
-                None => {
-                    let config = log_config.clone();
-                    self.logs.open_log(&directory, meta.log_id, config).await
-                }
+            let result = if let Some(result) = opened.remove(&meta.log_id) {
+                result
+            } else {
+                let config = log_config.clone();
+                self.logs.open_log(&directory, meta.log_id, config).await
             };
             let (log, report) = match result {
                 Ok(opened) => opened,
