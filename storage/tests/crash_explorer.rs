@@ -1,308 +1,290 @@
 //! Power is cut at every operation of a history, and what was not flushed survives in every way: not at all, wholly, in
 //! parts, torn at sectors, in any order. What was acknowledged is there, once, in order; and so it is after the next
-//! crash.
+//! crash, be it during the recovery.
 //!
-//! The histories overlap full commits, roll, delete records and truncate, with writes completing in a seeded order.
+//! Short histories are explored whole: every history of up to three operations, every crash point, every combination of
+//! sectors. Longer ones are random: `CORELANE_CRASH_STATES` sets how many states, `CORELANE_CRASH_SEED` where to begin.
 
 mod support;
 
-use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::env;
+use std::time::{Instant, SystemTime};
 
-use corelane_format::Offset;
 use corelane_storage::disk::memory::{MemoryDisk, Survival};
-use corelane_storage::{LaneLogsConfig, LogConfig};
-use support::*;
+use support::history::{Ledger, Played, Step, World};
 
+/// Which of the things that a crash may leave are looked at.
 #[derive(Debug, Clone, Copy)]
-enum Step {
-    /// Append so many batches of that many bytes at once, then wait for them.
-    Append(usize, usize),
-    /// Delete records below this part (percent) of the log.
-    DeleteRecords(i64),
-    /// Cut the log at this part (percent).
-    Truncate(i64),
-    /// Close the lane cleanly and open it again.
-    Restart,
+enum Depth {
+    /// All that differ.
+    Every,
+    /// None, all, and so many random subsets of writes and of sectors.
+    Some(u64),
 }
 
-/// What a client knows.
-#[derive(Debug, Default, Clone)]
-struct Ledger {
-    /// The name of the record at each offset, as appended.
-    names: Vec<String>,
-    acked: usize,
-    log_start: i64,
-    /// A truncation or deletion that was begun and not answered.
-    may_end_at: Option<usize>,
-    may_start_at: i64,
+/// More loose ends than that at one crash point are too many to look at each combination.
+const SECTORS_MAX: usize = 12;
+
+#[derive(Debug, Default)]
+struct Explorer {
+    /// Power losses looked at that differ in what is left, or in what was answered before.
+    states: u64,
+    /// Images seen since the ledgers last changed.
+    seen: HashSet<u64>,
+    ledgers: Vec<Ledger>,
 }
 
-fn config() -> LogConfig {
-    LogConfig {
-        segment_size_bytes: 24 << 10,
-        ..LogConfig::default()
+/// Says where it was when an assertion failed.
+struct Place<'a> {
+    steps: &'a [Step],
+    seed: u64,
+    operation: u64,
+    survival: Survival,
+    again: Option<u64>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "seed {}, cut at operation {}, {:?}, once more at {:?}, of {:?}",
+                self.seed, self.operation, self.survival, self.again, self.steps
+            );
+        }
     }
 }
 
-fn lane_config() -> LaneLogsConfig {
-    LaneLogsConfig {
-        commit_size_bytes_max: 8 << 10,
-        checkpoint_bytes: 8 << 10,
-        ..small_lane()
+impl Explorer {
+    /// Cuts the power at every operation of `steps`.
+    fn explore(&mut self, world: &World, steps: &[Step], seed: u64, depth: Depth) {
+        for operation in 0.. {
+            let world = world.clone();
+            let disk = MemoryDisk::new();
+            disk.stop_at(operation);
+            let played = world.play(&disk, steps, seed);
+            assert!(!disk.saw_overlapping_writes());
+            let ledgers = world.ledgers.borrow().clone();
+            if ledgers != self.ledgers {
+                self.seen.clear();
+                self.ledgers = ledgers;
+            }
+            for survival in survivals(&disk, seed ^ operation << 20, depth) {
+                self.look_at(
+                    &world,
+                    &disk,
+                    Place {
+                        steps,
+                        seed,
+                        operation,
+                        survival,
+                        again: None,
+                    },
+                );
+            }
+            match played {
+                Played::Done => return,
+                Played::Stalled => {}
+                Played::Failed(error) => panic!("{steps:?} failed: {error}"),
+            }
+        }
     }
-}
 
-/// Lets held writes complete, one after the other, in an order that `seed` picks.
-async fn release_in_some_order(disk: &MemoryDisk, seed: u64) {
-    let mut state = seed;
-    loop {
-        futures_lite::future::yield_now().await;
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        // The power is gone: what is on its way stays there.
-        if disk.stopped() {
+    fn look_at(&mut self, world: &World, disk: &MemoryDisk, mut place: Place<'_>) {
+        let image = disk.crash(place.survival);
+        if !self.seen.insert(image.fingerprint()) {
             return;
         }
-        let held = disk.held();
-        if held > 0 {
-            disk.release((state >> 33) as usize % held);
+        self.states += 1;
+        world.verify(&image);
+        if self.states.is_multiple_of(8) {
+            let operation = self.states / 8 % 40;
+            place.again = Some(operation);
+            self.states += 1;
+            let survival = Survival::Torn { seed: self.states };
+            world.verify_with_another_crash(&disk.crash(place.survival), operation, survival);
         }
     }
 }
 
-fn play(
-    disk: &MemoryDisk,
-    steps: &[Step],
-    seed: u64,
-    journal: bool,
-    ledger: &RefCell<Ledger>,
-) -> bool {
-    disk.hold_writes(true);
-    let mut rest = steps;
-    while !rest.is_empty() {
-        let logs = lane(disk, lane_config());
-        let used = Cell::new(0);
-        let play = async {
-            if journal {
-                start_journal(&logs).await;
-            }
-            let Ok((log, _)) = try_open(&logs, config()).await else {
-                return;
+fn survivals(disk: &MemoryDisk, seed: u64, depth: Depth) -> Vec<Survival> {
+    match depth {
+        Depth::Every => {
+            let loose = disk.loose_ends();
+            assert!(loose.sectors <= SECTORS_MAX, "{loose:?}");
+            let each = |names| {
+                (0..1 << loose.sectors).map(move |sectors| Survival::Chosen { sectors, names })
             };
-            for (index, step) in rest.iter().enumerate() {
-                used.set(index + 1);
-                let end = log.log_end_offset();
-                match *step {
-                    Step::Append(batches, size) => {
-                        for _ in 0..batches {
-                            let name = format!("n{}s{seed}", ledger.borrow().names.len());
-                            append(&log, &Batch::new(&name, 1).sized(size));
-                            ledger.borrow_mut().names.push(name);
-                        }
-                        let mut at = end.get();
-                        while at < log.log_end_offset().get() {
-                            at += 1;
-                            if log.wait_readable(Offset::new(at)).await.is_err() {
-                                return;
-                            }
-                            ledger.borrow_mut().acked = at as usize;
-                        }
-                    }
-                    Step::DeleteRecords(percent) => {
-                        let to = end.get() * percent / 100;
-                        ledger.borrow_mut().may_start_at = to;
-                        log.advance_log_start(Offset::new(to))
-                            .await
-                            .expect("advanced");
-                        let mut ledger = ledger.borrow_mut();
-                        ledger.log_start = ledger.log_start.max(to);
-                    }
-                    Step::Truncate(percent) => {
-                        let to = (end.get() * percent / 100).max(log.log_start_offset().get());
-                        ledger.borrow_mut().may_end_at = Some(to as usize);
-                        log.truncate(Offset::new(to)).await.expect("truncated");
-                        let mut ledger = ledger.borrow_mut();
-                        ledger.may_end_at = None;
-                        ledger.acked = to as usize;
-                        ledger.names.truncate(to as usize);
-                    }
-                    Step::Restart => {
-                        logs.shutdown().await.expect("closed");
-                        return;
-                    }
-                }
+            (0..=loose.names).flat_map(each).collect()
+        }
+        Depth::Some(rounds) => {
+            let mut some = vec![Survival::None, Survival::All];
+            for round in 0..rounds {
+                let seed = seed ^ round;
+                some.extend([Survival::Subset { seed }, Survival::Torn { seed }]);
             }
-        };
-        let both = futures_lite::future::or(
-            async {
-                play.await;
-                true
-            },
-            async {
-                release_in_some_order(disk, seed).await;
-                std::future::pending().await
-            },
-        );
-        if run_until_stalled(&logs, both).is_none() {
-            return false;
-        }
-        rest = &rest[used.get()..];
-    }
-    true
-}
-
-fn verify(image: &MemoryDisk, ledger: &Ledger, journal: bool, context: &str) {
-    let logs = lane(image, lane_config());
-    let mut expected = run(&logs, async {
-        if journal {
-            let report = start_journal(&logs).await;
-            assert!(
-                report.lost.is_empty() && report.damaged.is_empty(),
-                "{report:?} {context}"
-            );
-        }
-        let (log, report) = open(&logs, config()).await;
-        let context = format!("{context}\n{report:?}\n{ledger:?}");
-        assert!(report.quarantined.is_empty(), "{context}");
-        let (start, end) = (log.log_start_offset().get(), log.log_end_offset().get());
-        let end_min = ledger.may_end_at.unwrap_or(ledger.acked).min(ledger.acked);
-        assert!(
-            end as usize >= end_min,
-            "{end} is below what was acknowledged: {context}"
-        );
-        assert!(end as usize <= ledger.names.len(), "{context}");
-        assert!(
-            start >= ledger.log_start && start <= ledger.log_start.max(ledger.may_start_at),
-            "{context}"
-        );
-        let got = names(&read_all(&log).await);
-        assert_eq!(got, ledger.names[start as usize..end as usize], "{context}");
-        // Life goes on, and the next crash finds all of it.
-        let mut expected = got;
-        for name in ["after", "later"] {
-            append_durably(&log, &Batch::new(name, 1).sized(3000)).await;
-            expected.push(name.to_owned());
-        }
-        expected
-    });
-    assert!(!image.saw_overlapping_writes());
-    let logs = lane(&image.crash(Survival::None), lane_config());
-    run(&logs, async {
-        if journal {
-            start_journal(&logs).await;
-        }
-        let (log, report) = open(&logs, config()).await;
-        assert!(report.quarantined.is_empty(), "{context}");
-        assert_eq!(
-            names(&read_all(&log).await),
-            expected,
-            "second opening, {context}"
-        );
-        expected.clear();
-    });
-}
-
-/// Cuts the power at every operation, without a journal and with one.
-fn explore(steps: &[Step], seed: u64, survivals: u64) -> u64 {
-    explore_with(steps, seed, survivals, false) + explore_with(steps, seed, survivals, true)
-}
-
-fn explore_with(steps: &[Step], seed: u64, survivals: u64, journal: bool) -> u64 {
-    let mut states = 0;
-    for operation in 0.. {
-        let disk = MemoryDisk::new();
-        disk.stop_at(operation);
-        let ledger = RefCell::new(Ledger::default());
-        let finished = play(&disk, steps, seed, journal, &ledger);
-        assert!(!disk.saw_overlapping_writes());
-        let ledger = ledger.into_inner();
-        let mut modes = vec![Survival::None, Survival::All];
-        for round in 0..survivals {
-            let seed = seed ^ (operation << 8) ^ round;
-            modes.extend([Survival::Subset { seed }, Survival::Torn { seed }]);
-        }
-        for survival in modes {
-            states += 1;
-            let context = format!(
-                "{steps:?} seed {seed} cut at {operation}, {survival:?}, journal {journal}"
-            );
-            verify(&disk.crash(survival), &ledger, journal, &context);
-        }
-        if finished {
-            break;
+            some
         }
     }
-    states
 }
 
-#[test]
-fn first_appends() {
-    assert!(
-        explore(
-            &[
-                Step::Append(1, 100),
-                Step::Append(1, 100),
-                Step::Append(2, 5000)
-            ],
-            1,
-            12
-        ) > 100
+/// What short histories are made of: two logs, with segments that two larger records fill.
+const OPERATIONS: [Step; 10] = [
+    Step::Append(0, 1, 200),
+    Step::Append(0, 3, 700),
+    Step::Trickle(2, 300),
+    Step::Append(1, 2, 300),
+    Step::DeleteRecords(0, 60),
+    Step::DeleteRecords(0, 100),
+    Step::Truncate(0, 50),
+    Step::Retention(0),
+    Step::Recreate(0),
+    Step::Restart,
+];
+
+fn every_history_that_begins_with(first: &[Step]) {
+    let start = Instant::now();
+    let world = World::new(2, 4096 + 1800);
+    let mut explorer = Explorer::default();
+    let mut histories = 0;
+    for one in first {
+        explorer.explore(&world, &[*one], 0, Depth::Every);
+        for two in OPERATIONS {
+            explorer.explore(&world, &[*one, two], 0, Depth::Every);
+            for three in OPERATIONS {
+                explorer.explore(&world, &[*one, two, three], 0, Depth::Every);
+                histories += 1;
+            }
+        }
+    }
+    println!(
+        "{histories} histories of three operations, {} states, {:?}",
+        explorer.states,
+        start.elapsed()
     );
 }
 
 #[test]
+fn every_short_history_that_begins_with_appends() {
+    every_history_that_begins_with(&OPERATIONS[..4]);
+}
+
+#[test]
+fn every_short_history_that_begins_otherwise() {
+    every_history_that_begins_with(&OPERATIONS[4..]);
+}
+
+/// A small generator: the same seed, the same history.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    fn step(&mut self, logs: u64) -> Step {
+        let log = self.below(logs) as usize;
+        let percent = [0, 30, 50, 70, 100][self.below(5) as usize];
+        match self.below(20) {
+            0..4 => Step::Append(
+                log,
+                1 + self.below(3) as usize,
+                100 + self.below(1200) as usize,
+            ),
+            4..7 => Step::Append(
+                log,
+                2 + self.below(10) as usize,
+                1000 + self.below(3000) as usize,
+            ),
+            7..13 => Step::Trickle(1 + self.below(logs) as usize, 50 + self.below(400) as usize),
+            13 => Step::DeleteRecords(log, percent),
+            14 => Step::Truncate(log, percent),
+            15 => Step::Retention(log),
+            16 => Step::Recreate(log),
+            _ => Step::Restart,
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is a number")),
+    )
+}
+
+/// Half of the states that are asked for, in random histories of `logs` logs.
+fn random_histories(logs: usize) {
+    let start = Instant::now();
+    let wanted = number("CORELANE_CRASH_STATES").unwrap_or(50_000) / 2;
+    let first = number("CORELANE_CRASH_SEED").unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.map_or(1, |now| now.as_secs() % 1_000_000 * 1_000)
+    });
+    println!("seed {first}");
+    let mut explorer = Explorer::default();
+    let mut seed = first;
+    while explorer.states < wanted {
+        let mut random = Random(seed);
+        let world = World::new(logs, [6, 12, 24][random.below(3) as usize] << 10);
+        let steps: Vec<Step> = (0..4 + random.below(9))
+            .map(|_| random.step(logs as u64))
+            .collect();
+        explorer.explore(&world, &steps, seed, Depth::Some(4));
+        seed += 1;
+    }
+    println!(
+        "seeds {first}..{seed}, {logs} logs: {} states, {:?}",
+        explorer.states,
+        start.elapsed()
+    );
+}
+
+#[test]
+fn random_histories_of_two_logs() {
+    random_histories(2);
+}
+
+#[test]
+fn random_histories_of_five_logs() {
+    random_histories(5);
+}
+
+#[test]
 fn overlapping_commits_and_rolls() {
+    let steps = [
+        Step::Append(0, 3, 300),
+        Step::Append(0, 30, 2500),
+        Step::Append(0, 2, 100),
+        Step::Append(0, 12, 3000),
+    ];
     for seed in 0..4 {
-        explore(
-            &[
-                Step::Append(3, 300),
-                Step::Append(30, 2500),
-                Step::Append(2, 100),
-                Step::Append(12, 3000),
-            ],
-            seed,
-            4,
-        );
-    }
-}
-
-#[test]
-fn restarts_and_deleted_records() {
-    let steps = [
-        Step::Append(20, 2000),
-        Step::DeleteRecords(60),
-        Step::Restart,
-        Step::Append(10, 2000),
-        Step::DeleteRecords(100),
-        Step::Append(3, 200),
-        Step::Restart,
-        Step::Append(1, 200),
-    ];
-    for seed in 0..2 {
-        explore(&steps, seed, 2);
-    }
-}
-
-#[test]
-fn truncations() {
-    let steps = [
-        Step::Append(20, 2000),
-        Step::Truncate(50),
-        Step::Append(10, 1500),
-        Step::Truncate(95),
-        Step::Restart,
-        Step::Append(5, 1500),
-        Step::Truncate(0),
-        Step::Append(2, 100),
-    ];
-    for seed in 0..2 {
-        explore(&steps, seed, 2);
+        Explorer::default().explore(&World::new(1, 24 << 10), &steps, seed, Depth::Some(3));
     }
 }
 
 #[test]
 fn many_small_commits() {
-    let steps = [Step::Append(1, 100); 30];
-    explore(&steps, 3, 3);
+    let steps = [Step::Append(0, 1, 100); 14];
+    Explorer::default().explore(&World::new(1, 24 << 10), &steps, 3, Depth::Some(3));
+}
+
+#[test]
+fn truncations_over_several_segments() {
+    let steps = [
+        Step::Append(0, 20, 2000),
+        Step::Truncate(0, 30),
+        Step::Append(0, 10, 1500),
+        Step::Truncate(0, 95),
+        Step::Restart,
+        Step::Append(0, 5, 1500),
+    ];
+    for seed in 0..2 {
+        Explorer::default().explore(&World::new(1, 12 << 10), &steps, seed, Depth::Some(2));
+    }
 }

@@ -15,13 +15,17 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::{DirectoryEntry, Disk, DiskBuffer, PAGE_BYTES};
-use inode::{Dice, Inode, survivors};
-use names::{NameChange, Node, change_name, durable_with};
+use super::DiskBuffer;
+use inode::Inode;
+use names::{NameChange, Node};
 
+pub use crash::{LooseEnds, Survival};
+
+mod crash;
 mod file;
 mod inode;
 mod names;
+mod tree;
 
 /// The unit in which a device tears.
 pub const SECTOR_BYTES: usize = 512;
@@ -37,41 +41,22 @@ pub enum Fault {
     Hang,
 }
 
-/// What is left of whatever was not flushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Survival {
-    /// Nothing.
-    None,
-    /// Everything.
-    All,
-    /// Each pending write wholly or not at all, in any order, and some prefix of the pending name changes.
-    Subset {
-        /// Of the random choice.
-        seed: u64,
-    },
-    /// Each 512-byte sector of each pending write by itself, in any order, and some prefix of the name changes.
-    Torn {
-        /// Of the random choice.
-        seed: u64,
-    },
-}
-
 /// What an operation was, for tests that look for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OperationKind {
-    /// [`Disk::create`].
+    /// [`Disk::create`](super::Disk::create).
     Create,
-    /// [`Disk::open`].
+    /// [`Disk::open`](super::Disk::open).
     Open,
-    /// [`Disk::rename`].
+    /// [`Disk::rename`](super::Disk::rename).
     Rename,
-    /// [`Disk::delete`] and [`Disk::delete_directory`].
+    /// [`Disk::delete`](super::Disk::delete) and [`Disk::delete_directory`](super::Disk::delete_directory).
     Delete,
-    /// [`Disk::make_directory`].
+    /// [`Disk::make_directory`](super::Disk::make_directory).
     MakeDirectory,
-    /// [`Disk::sync_directory`].
+    /// [`Disk::sync_directory`](super::Disk::sync_directory).
     SyncDirectory,
-    /// [`Disk::list`].
+    /// [`Disk::list`](super::Disk::list).
     List,
     /// [`DiskFile::write_at`](super::DiskFile::write_at).
     Write,
@@ -249,43 +234,6 @@ impl MemoryDisk {
         self.0.borrow().overlap
     }
 
-    /// The disk that is left after a crash at this moment.
-    #[must_use]
-    pub fn crash(&self, survival: Survival) -> MemoryDisk {
-        let state = self.0.borrow();
-        let mut dice = match survival {
-            Survival::None | Survival::All => Dice::new(0),
-            Survival::Subset { seed } | Survival::Torn { seed } => Dice::new(seed ^ 0xC0FF_EE00),
-        };
-        let inodes: Vec<Inode> = state
-            .inodes
-            .iter()
-            .map(|inode| Inode {
-                durable: survivors(inode, survival, &mut dice),
-                pending: Vec::new(),
-            })
-            .collect();
-        let mut names = state.durable_names.clone();
-        let kept = match survival {
-            Survival::None => 0,
-            Survival::All => state.pending_names.len(),
-            Survival::Subset { .. } | Survival::Torn { .. } => {
-                dice.below(state.pending_names.len() as u64 + 1) as usize
-            }
-        };
-        for change in &state.pending_names[..kept] {
-            change_name(&mut names, change);
-        }
-        let left = Self::default();
-        {
-            let mut image = left.0.borrow_mut();
-            image.inodes = inodes;
-            image.names = names.clone();
-            image.durable_names = names;
-        }
-        left
-    }
-
     /// Every file's path and visible size.
     pub fn files(&self) -> Vec<(PathBuf, usize)> {
         let state = self.0.borrow();
@@ -349,166 +297,5 @@ impl MemoryDisk {
             Err(Fault::Short) => Err(io::Error::from_raw_os_error(libc::EIO)),
             Err(Fault::Hang) => std::future::pending().await,
         }
-    }
-
-    fn lookup(&self, path: &Path) -> io::Result<Node> {
-        self.0
-            .borrow()
-            .names
-            .get(path)
-            .copied()
-            .ok_or_else(not_found)
-    }
-}
-
-fn not_found() -> io::Error {
-    io::Error::from_raw_os_error(libc::ENOENT)
-}
-
-impl Disk for MemoryDisk {
-    type File = MemoryFile;
-    type Buffer = MemoryBuffer;
-
-    fn allocate(&self, size_bytes: usize) -> MemoryBuffer {
-        assert!(
-            size_bytes > 0 && size_bytes.is_multiple_of(PAGE_BYTES),
-            "buffers are whole pages, not {size_bytes}"
-        );
-        // Not zero, as an allocator's memory is not.
-        MemoryBuffer(vec![0xA5; size_bytes])
-    }
-
-    async fn create(&self, path: &Path) -> io::Result<MemoryFile> {
-        self.operation(OperationKind::Create).await?;
-        let mut state = self.0.borrow_mut();
-        if !path
-            .parent()
-            .is_none_or(|parent| state.names.contains_key(parent))
-        {
-            return Err(not_found());
-        }
-        let inode = state.inodes.len();
-        state.inodes.push(Inode::default());
-        let change = NameChange::Link {
-            path: path.to_path_buf(),
-            node: Node::File(inode),
-        };
-        change_name(&mut state.names, &change);
-        state.pending_names.push(change);
-        drop(state);
-        Ok(MemoryFile {
-            disk: self.clone(),
-            inode,
-        })
-    }
-
-    async fn open(&self, path: &Path) -> io::Result<MemoryFile> {
-        self.operation(OperationKind::Open).await?;
-        match self.lookup(path)? {
-            Node::File(inode) => Ok(MemoryFile {
-                disk: self.clone(),
-                inode,
-            }),
-            Node::Directory => Err(io::Error::from_raw_os_error(libc::EISDIR)),
-        }
-    }
-
-    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.operation(OperationKind::Rename).await?;
-        self.lookup(from)?;
-        if let Some(parent) = to.parent() {
-            self.lookup(parent)?;
-        }
-        let change = NameChange::Rename {
-            from: from.to_path_buf(),
-            to: to.to_path_buf(),
-        };
-        let mut state = self.0.borrow_mut();
-        change_name(&mut state.names, &change);
-        state.pending_names.push(change);
-        Ok(())
-    }
-
-    async fn delete(&self, path: &Path) -> io::Result<()> {
-        self.operation(OperationKind::Delete).await?;
-        self.lookup(path)?;
-        let change = NameChange::Unlink {
-            path: path.to_path_buf(),
-        };
-        let mut state = self.0.borrow_mut();
-        change_name(&mut state.names, &change);
-        state.pending_names.push(change);
-        Ok(())
-    }
-
-    async fn delete_directory(&self, path: &Path) -> io::Result<()> {
-        if self
-            .0
-            .borrow()
-            .names
-            .keys()
-            .any(|name| name.parent() == Some(path))
-        {
-            return Err(io::Error::from_raw_os_error(libc::ENOTEMPTY));
-        }
-        self.delete(path).await
-    }
-
-    async fn make_directory(&self, path: &Path) -> io::Result<()> {
-        self.operation(OperationKind::MakeDirectory).await?;
-        let mut state = self.0.borrow_mut();
-        match state.names.get(path) {
-            Some(Node::Directory) => return Ok(()),
-            Some(Node::File(_)) => return Err(io::Error::from_raw_os_error(libc::EEXIST)),
-            None => {}
-        }
-        if !path
-            .parent()
-            .is_none_or(|parent| state.names.contains_key(parent))
-        {
-            return Err(not_found());
-        }
-        let change = NameChange::Link {
-            path: path.to_path_buf(),
-            node: Node::Directory,
-        };
-        change_name(&mut state.names, &change);
-        state.pending_names.push(change);
-        Ok(())
-    }
-
-    async fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        self.operation(OperationKind::SyncDirectory).await?;
-        self.lookup(path)?;
-        let mut state = self.0.borrow_mut();
-        let pending = std::mem::take(&mut state.pending_names);
-        let mut names = std::mem::take(&mut state.durable_names);
-        let durable = durable_with(&pending, path);
-        for (change, is_durable) in pending.into_iter().zip(durable) {
-            if is_durable {
-                change_name(&mut names, &change);
-            } else {
-                state.pending_names.push(change);
-            }
-        }
-        state.durable_names = names;
-        Ok(())
-    }
-
-    async fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
-        self.operation(OperationKind::List).await?;
-        self.lookup(path)?;
-        let state = self.0.borrow();
-        Ok(state
-            .names
-            .iter()
-            .filter(|(name, _)| name.parent() == Some(path))
-            .filter_map(|(name, node)| {
-                Some(DirectoryEntry {
-                    name: name.file_name()?.to_str()?.to_owned(),
-                    is_directory: *node == Node::Directory,
-                })
-            })
-            .collect())
     }
 }

@@ -22,6 +22,8 @@ use corelane_storage::{
     ReadError, RecoveryReport, ReplayReport, replay_journals,
 };
 
+pub mod history;
+
 pub type Logs = LaneLogs<MemoryDisk>;
 pub type Log = Rc<PartitionLog<MemoryDisk>>;
 

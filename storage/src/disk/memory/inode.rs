@@ -2,30 +2,6 @@
 
 use std::rc::Rc;
 
-use super::{SECTOR_BYTES, Survival};
-
-/// A small generator (SplitMix64): the same seed, the same disk.
-#[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-}
-
 #[derive(Debug, Clone)]
 pub(super) enum Pending {
     Write { position: usize, bytes: Rc<[u8]> },
@@ -49,6 +25,15 @@ impl Inode {
                 Pending::Grow { size: grown } => size.max(*grown),
                 Pending::Truncate { size: cut } => *cut,
             })
+    }
+
+    /// Whether exactly these bytes would be read at `position` if nothing pending came to be; what lies behind the end
+    /// of the file counts as zeros.
+    pub(super) fn holds(&self, position: usize, bytes: &[u8]) -> bool {
+        let start = position.min(self.durable.len());
+        let end = (position + bytes.len()).min(self.durable.len());
+        let (inside, behind) = bytes.split_at(end - start);
+        self.durable[start..end] == *inside && behind.iter().all(|byte| *byte == 0)
     }
 
     /// What a running process reads, without a copy of the whole file.
@@ -103,39 +88,5 @@ pub(super) fn apply(bytes: &mut Vec<u8>, pending: &Pending) {
         }
         Pending::Grow { size } => bytes.resize(bytes.len().max(*size), 0),
         Pending::Truncate { size } => bytes.resize(*size, 0),
-    }
-}
-
-pub(super) fn survivors(inode: &Inode, survival: Survival, dice: &mut Dice) -> Vec<u8> {
-    match survival {
-        Survival::None => inode.durable.clone(),
-        Survival::All => inode.visible(),
-        Survival::Subset { .. } | Survival::Torn { .. } => {
-            let mut pieces: Vec<Pending> = Vec::new();
-            for (_, pending) in &inode.pending {
-                match pending {
-                    Pending::Write { position, bytes }
-                        if matches!(survival, Survival::Torn { .. }) =>
-                    {
-                        for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
-                            pieces.push(Pending::Write {
-                                position: position + index * SECTOR_BYTES,
-                                bytes: Rc::from(sector),
-                            });
-                        }
-                    }
-                    whole => pieces.push(whole.clone()),
-                }
-            }
-            let mut bytes = inode.durable.clone();
-            // Two pending writes to one sector never happen (no overlap in flight), so that order does not matter to
-            // the content; shrinking is the one thing that must keep its place.
-            for piece in &pieces {
-                if dice.below(2) == 0 {
-                    apply(&mut bytes, piece);
-                }
-            }
-            bytes
-        }
     }
 }

@@ -17,6 +17,24 @@ pub(super) enum NameChange {
 }
 
 impl NameChange {
+    /// The same change after the directory `from` has become `to`.
+    pub(super) fn move_along(&mut self, from: &Path, to: &Path) {
+        let change = |path: &mut PathBuf| {
+            if let Ok(rest) = path.strip_prefix(from)
+                && !rest.as_os_str().is_empty()
+            {
+                *path = to.join(rest);
+            }
+        };
+        match self {
+            Self::Link { path, .. } | Self::Unlink { path } => change(path),
+            Self::Rename { from, to } => {
+                change(from);
+                change(to);
+            }
+        }
+    }
+
     /// The directories that it changes: one, or two.
     fn directories(&self) -> impl Iterator<Item = &Path> {
         let (one, other) = match self {
