@@ -221,7 +221,7 @@ fn number(variable: &str) -> Option<u64> {
 /// Half of the states that are asked for, in random histories of `logs` logs.
 fn random_histories(logs: usize) {
     let start = Instant::now();
-    let wanted = number("CORELANE_CRASH_STATES").unwrap_or(50_000) / 2;
+    let wanted = number("CORELANE_CRASH_STATES").unwrap_or(34_000) / 2;
     let first = number("CORELANE_CRASH_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         now.map_or(1, |now| now.as_secs() % 1_000_000 * 1_000)
@@ -286,5 +286,25 @@ fn truncations_over_several_segments() {
     ];
     for seed in 0..2 {
         Explorer::default().explore(&World::new(1, 12 << 10), &steps, seed, Depth::Some(2));
+    }
+}
+
+#[test]
+fn deletions_and_restarts() {
+    let steps = [
+        Step::Append(0, 6, 1500),
+        Step::DeleteRecords(0, 30),
+        Step::Restart,
+        Step::Trickle(2, 300),
+        Step::DeleteRecords(0, 90),
+        Step::Append(0, 4, 1500),
+        Step::Retention(0),
+        Step::Recreate(0),
+        Step::Append(0, 1, 200),
+        Step::DeleteRecords(0, 100),
+        Step::Restart,
+    ];
+    for seed in 0..2 {
+        Explorer::default().explore(&World::new(2, 8 << 10), &steps, seed, Depth::Some(2));
     }
 }

@@ -198,8 +198,10 @@ impl World {
                 let log = &opened[index];
                 let to = log.log_end_offset().get() * percent / 100;
                 let to = to.max(log.log_start_offset().get());
-                // Below an earlier cut a crash may leave what that one cut off: the log does not promise otherwise yet.
-                let to = to.max(self.of(index, |ledger| ledger.truncated.unwrap_or(0)) as i64);
+                // At or below an earlier cut a crash may leave what that one cut off: the log does not promise
+                // otherwise yet.
+                let above = self.of(index, |ledger| ledger.truncated.map_or(0, |cut| cut + 1));
+                let to = to.max(above as i64).min(log.log_end_offset().get());
                 self.of(index, |ledger| {
                     ledger.may_end_at = Some(to as usize);
                     ledger.truncated = Some(to as usize);
