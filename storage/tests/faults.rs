@@ -2,9 +2,10 @@
 
 mod support;
 
-use corelane_format::Offset;
+use corelane_format::{LogId, Offset};
 use corelane_storage::disk::memory::{Fault, MemoryDisk, Survival};
 use corelane_storage::{AppendError, LaneLogsConfig, LogConfig};
+use support::history::{Played, Step, World};
 use support::*;
 
 const BATCHES: usize = 24;
@@ -95,6 +96,97 @@ fn no_failure_acknowledges_what_is_not_there() {
         }
     }
     assert!(fenced_early > 50, "{fenced_early} faults were felt");
+}
+
+/// Every operation of a history with every kind of change fails in every way, and then the power goes.
+#[test]
+fn no_failure_of_any_change_breaks_a_promise() {
+    let steps = [
+        Step::Append(0, 4, 1500),
+        Step::Trickle(3, 300),
+        Step::DeleteRecords(0, 40),
+        Step::Truncate(1, 0),
+        Step::Append(0, 6, 1500),
+        Step::Retention(0),
+        Step::Trickle(3, 200),
+        Step::Recreate(2),
+        Step::Restart,
+        Step::Trickle(3, 300),
+        Step::DeleteRecords(0, 100),
+    ];
+    let (mut felt, mut states) = (0, 0);
+    for operation in 0.. {
+        let mut reached = false;
+        for fault in [
+            Fault::Error(libc::EIO),
+            Fault::Error(libc::ENOSPC),
+            Fault::Error(libc::EROFS),
+            Fault::Error(libc::EMFILE),
+            Fault::Short,
+            Fault::Hang,
+        ] {
+            let world = World::new(3, 8 << 10);
+            let disk = MemoryDisk::new();
+            disk.fail_at(operation, fault);
+            let played = world.play(&disk, &steps, operation);
+            reached |= disk.operations() > operation;
+            felt += usize::from(!matches!(played, Played::Done));
+            let ways = [
+                Survival::None,
+                Survival::All,
+                Survival::Torn { seed: operation },
+                Survival::Subset { seed: operation },
+            ];
+            for survival in ways {
+                states += 1;
+                let context = Place(operation, fault, survival);
+                world.verify(&disk.crash(survival));
+                drop(context);
+            }
+        }
+        if !reached {
+            break;
+        }
+    }
+    assert!(felt > 100, "{felt} faults were felt");
+    println!("{states} states, {felt} faults were felt");
+}
+
+/// Says where it was when an assertion failed.
+struct Place(u64, Fault, Survival);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{:?} at operation {}, {:?}", self.1, self.0, self.2);
+        }
+    }
+}
+
+#[test]
+fn a_write_that_never_ends_holds_up_its_own_log_alone() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (stuck, _) = open(&logs, config()).await;
+        let other = logs.open_log("/data/other".as_ref(), LogId::new(8), config());
+        let (other, _) = other.await.expect("opens");
+        append_durably(&stuck, &Batch::new("a", 1)).await;
+        append_durably(&other, &Batch::new("a", 1)).await;
+        disk.fail_at(disk.operations(), Fault::Hang);
+        append(&stuck, &Batch::new("b", 1).sized(1000));
+        settle().await;
+        for index in 0..20 {
+            append_durably(&other, &Batch::new(format!("c{index}"), 1).sized(1000)).await;
+        }
+        assert_eq!(stuck.flushed_offset(), Offset::new(1), "never acknowledged");
+        assert_eq!(
+            names(&read_all(&stuck).await),
+            ["a"],
+            "what is durable is read"
+        );
+        logs.close_log(&other).await.expect("closed");
+    });
 }
 
 #[test]

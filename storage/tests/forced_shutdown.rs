@@ -23,7 +23,7 @@ use support::{Batch, append, read_all};
 const LOGS: u64 = 6;
 const CHILD: &str = "CORELANE_FS_SHUTDOWN_CHILD";
 const TOLD: &str = "CORELANE_FS_SHUTDOWN_TOLD";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// What the child told of one log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -324,7 +324,7 @@ impl Appender {
     fn kill(mut self, told: &mut [Told]) {
         self.child.kill().expect("killed");
         self.child.wait().expect("gone");
-        for line in self.lines.iter() {
+        for line in &self.lines {
             Self::note(told, &line);
         }
     }

@@ -177,12 +177,12 @@ impl World {
                 self.acknowledge(&opened[index], index).await?;
             }
             Step::Trickle(count, size_bytes) => {
-                for index in 0..count {
-                    self.append(&opened[index], index, size_bytes)
+                for (index, log) in opened[..count].iter().enumerate() {
+                    self.append(log, index, size_bytes)
                         .map_err(|error| text(&error))?;
                 }
-                for index in 0..count {
-                    self.acknowledge(&opened[index], index).await?;
+                for (index, log) in opened[..count].iter().enumerate() {
+                    self.acknowledge(log, index).await?;
                 }
             }
             Step::DeleteRecords(index, percent) => {
@@ -222,7 +222,7 @@ impl World {
                 applied.map_err(|error| text(&error))?;
                 let start = log.log_start_offset().get();
                 self.of(index, |ledger| {
-                    (ledger.start, ledger.start_max) = (start, start)
+                    (ledger.start, ledger.start_max) = (start, start);
                 });
             }
             Step::Recreate(index) => {
