@@ -2,14 +2,23 @@
 //! against it.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use corelane_format::{LogId, Offset, TimestampMs};
 use corelane_storage::disk::memory::{MemoryDisk, Survival};
-use corelane_storage::{AppendError, LaneLogsConfig, LogConfig, SparesConfig};
+use corelane_storage::{
+    AppendError, JournalConfig, LaneLogsConfig, LogConfig, SparesConfig, replay_journals,
+};
 
 use super::small_lane;
 use super::{Batch, Log, Logs, append_bytes, lane, names, read_all, run, run_until_stalled};
+
+/// A small ring, so that it goes round soon.
+const JOURNAL: JournalConfig = JournalConfig {
+    files: 3,
+    file_size_bytes: 12 << 10,
+    block_size_bytes_max: 8 << 10,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -83,7 +92,10 @@ impl Ledger {
 pub struct World {
     pub ledgers: RefCell<Vec<Ledger>>,
     next_log_id: Cell<u64>,
-    pub logs: usize,
+    starts: Cell<u64>,
+    logs: usize,
+    /// Whether the lane has a journal.
+    journal: bool,
     pub config: LogConfig,
     pub lane: LaneLogsConfig,
 }
@@ -98,7 +110,9 @@ impl World {
                     .collect(),
             ),
             next_log_id: Cell::new(100),
+            starts: Cell::new(0),
             logs,
+            journal: true,
             config: LogConfig {
                 segment_size_bytes,
                 retention_bytes: Some(segment_size_bytes),
@@ -107,7 +121,6 @@ impl World {
             },
             lane: LaneLogsConfig {
                 commit_size_bytes_max: 8 << 10,
-                prewrite: true,
                 checkpoint_bytes: 2 << 10,
                 spares: Some(SparesConfig {
                     directory: PathBuf::from("/spares"),
@@ -117,6 +130,28 @@ impl World {
                 ..small_lane()
             },
         }
+    }
+
+    /// The same without a journal.
+    #[must_use]
+    pub fn without_journal(self) -> Self {
+        Self {
+            journal: false,
+            ..self
+        }
+    }
+
+    /// A lane as each start makes one: its segments' generations are its own.
+    fn start(&self, disk: &MemoryDisk) -> Logs {
+        self.starts.set(self.starts.get() + 1);
+        let seed = self.starts.get();
+        lane(
+            disk,
+            LaneLogsConfig {
+                seed,
+                ..self.lane.clone()
+            },
+        )
     }
 
     fn of<T>(&self, log: usize, what: impl FnOnce(&mut Ledger) -> T) -> T {
@@ -129,6 +164,27 @@ impl World {
         let (log, report) = opened.await.map_err(|error| error.to_string())?;
         assert!(report.quarantined.is_empty(), "quarantined: {report:?}");
         Ok(log)
+    }
+
+    /// As a server does it: what the journal has goes into the logs whose directories there are.
+    async fn start_journal(&self, logs: &Logs) -> Result<(), String> {
+        let journals = Path::new("/journal");
+        let files = logs.disk().files();
+        let locate = |log_id: LogId| {
+            let ledgers = self.ledgers.borrow();
+            let ledger = ledgers
+                .iter()
+                .find(|ledger| ledger.log_id == log_id.get())?;
+            let directory = ledger.directory();
+            let exists = files.iter().any(|(path, _)| path.starts_with(&directory));
+            exists.then_some(directory)
+        };
+        let report = replay_journals(logs, journals, locate).await;
+        let report = report.map_err(|error| error.to_string())?;
+        let is_sound = report.lost.is_empty() && report.damaged.is_empty();
+        assert!(is_sound, "the journal has lost something: {report:?}");
+        let opened = logs.open_journal(journals, 0, JOURNAL).await;
+        opened.map_err(|error| error.to_string())
     }
 
     async fn open_all(&self, logs: &Logs) -> Result<Vec<Log>, String> {
@@ -198,10 +254,6 @@ impl World {
                 let log = &opened[index];
                 let to = log.log_end_offset().get() * percent / 100;
                 let to = to.max(log.log_start_offset().get());
-                // At or below an earlier cut a crash may leave what that one cut off: the log does not promise
-                // otherwise yet.
-                let above = self.of(index, |ledger| ledger.truncated.map_or(0, |cut| cut + 1));
-                let to = to.max(above as i64).min(log.log_end_offset().get());
                 self.of(index, |ledger| {
                     ledger.may_end_at = Some(to as usize);
                     ledger.truncated = Some(to as usize);
@@ -245,7 +297,7 @@ impl World {
         disk.hold_writes(true);
         let mut rest = steps;
         while !rest.is_empty() {
-            let logs = lane(disk, self.lane.clone());
+            let logs = self.start(disk);
             let used = Cell::new(0);
             let opened = RefCell::new(Vec::new());
             let play = async {
@@ -372,11 +424,11 @@ impl World {
             assert!(!back, "a deleted log is back: {old}");
         }
         let after = self.clone();
-        let logs = lane(image, after.lane.clone());
+        let logs = after.start(image);
         run(&logs, after.recover(&logs));
         assert!(!image.saw_overlapping_writes());
         let again = image.crash(Survival::None);
-        let logs = lane(&again, after.lane.clone());
+        let logs = after.start(&again);
         run(&logs, async {
             for (index, log) in after
                 .open_all(&logs)
@@ -405,7 +457,7 @@ impl World {
     ) {
         let between = self.clone();
         image.stop_at(operation);
-        let logs = lane(image, between.lane.clone());
+        let logs = between.start(image);
         let _ = run_until_stalled(&logs, between.recover(&logs));
         between.verify(&image.crash(survival));
     }
