@@ -6,6 +6,8 @@
 pub(crate) mod admin;
 pub(crate) mod batch;
 pub(crate) mod clients;
+pub(crate) mod exchange;
+pub(crate) mod groups;
 pub(crate) mod http;
 pub(crate) mod ledger;
 pub(crate) mod ports;

@@ -77,6 +77,12 @@ impl Connection {
         }
     }
 
+    /// A number that no request of this connection had before.
+    pub(crate) fn next_correlation_id(&mut self) -> i32 {
+        self.correlation_id += 1;
+        self.correlation_id
+    }
+
     /// Sends bytes as they are. What a server that closes early does not take is no failure.
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
