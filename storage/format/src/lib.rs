@@ -15,6 +15,7 @@
 //! - [`checksum`]: the one CRC32C that every format here uses.
 //! - [`kafka`]: record batch v2, from header to records and compression.
 //! - [`native`]: the rkyv batch that consumers read in place.
+//! - [`record_filter`]: which records stay when a log is compacted.
 //! - [`commit_block`]: the header in front of what one flush made durable.
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ pub mod fuzzing;
 pub mod ids;
 pub mod kafka;
 pub mod native;
+pub mod record_filter;
 
 pub use commit_block::{COMMIT_BLOCK_HEADER_BYTES, CommitBlockError, CommitBlockHeader};
 pub use ids::{

@@ -202,6 +202,13 @@ impl Attributes {
         self.with(Self::CONTROL, yes)
     }
 
+    /// The same bits, with or without a delete horizon in `base_timestamp`.
+    #[inline]
+    #[must_use]
+    pub const fn with_delete_horizon(self, yes: bool) -> Self {
+        self.with(Self::DELETE_HORIZON, yes)
+    }
+
     const fn with(self, mask: i16, set: bool) -> Self {
         if set {
             Self(self.0 | mask)

@@ -58,8 +58,16 @@ pub struct BatchBuilder {
     last_offset_delta: i32,
     base_timestamp: TimestampMs,
     max_timestamp: TimestampMs,
-    /// Whether timestamps and last offset delta come from the template and not from the records.
-    imitating: bool,
+    /// What comes from the template and not from the records.
+    taken: Taken,
+}
+
+/// What a batch takes over from the one that it is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Taken {
+    base_timestamp: bool,
+    max_timestamp: bool,
+    last_offset_delta: bool,
 }
 
 impl Default for BatchBuilder {
@@ -93,7 +101,11 @@ impl BatchBuilder {
             last_offset_delta: -1,
             base_timestamp: TimestampMs::NONE,
             max_timestamp: TimestampMs::NONE,
-            imitating: false,
+            taken: Taken {
+                base_timestamp: false,
+                max_timestamp: false,
+                last_offset_delta: false,
+            },
         }
     }
 
@@ -104,7 +116,7 @@ impl BatchBuilder {
         self.last_offset_delta = -1;
         self.base_timestamp = TimestampMs::NONE;
         self.max_timestamp = TimestampMs::NONE;
-        self.imitating = false;
+        self.taken = Taken::default();
     }
 
     /// The codec of the batch.
@@ -152,14 +164,41 @@ impl BatchBuilder {
 
     /// Makes the next batch carry the same header as `header` but for what follows from its bytes, codec excepted.
     ///
-    /// Timestamps and last offset delta are taken over as they are: compaction keeps them, though records go.
+    /// Timestamps and last offset delta are taken over as they are.
     /// The records must be appended afterwards. Ends with [`BatchBuilder::clear`], which keeps the producer and the bits.
     pub fn imitate(&mut self, header: &BatchHeader) -> &mut Self {
         self.clear();
         self.template = *header;
-        self.imitating = true;
+        self.taken = Taken {
+            base_timestamp: true,
+            max_timestamp: true,
+            last_offset_delta: true,
+        };
         self.base_timestamp = header.base_timestamp;
         self.max_timestamp = header.max_timestamp;
+        self
+    }
+
+    /// Makes the next batch what compaction leaves of the one with `header`: everything but codec and timestamps is taken
+    /// over, the last offset delta too. With a delete horizon that becomes the base timestamp, as the attributes then say.
+    ///
+    /// The records must be appended afterwards. Ends with [`BatchBuilder::clear`], which keeps the producer and the bits.
+    pub(super) fn retain(
+        &mut self,
+        header: &BatchHeader,
+        delete_horizon: Option<TimestampMs>,
+    ) -> &mut Self {
+        self.clear();
+        self.template = *header;
+        self.template.attributes = header
+            .attributes
+            .with_delete_horizon(delete_horizon.is_some());
+        self.taken = Taken {
+            base_timestamp: delete_horizon.is_some(),
+            max_timestamp: false,
+            last_offset_delta: true,
+        };
+        self.base_timestamp = delete_horizon.unwrap_or(TimestampMs::NONE);
         self
     }
 
@@ -258,7 +297,7 @@ impl BatchBuilder {
         headers_size: usize,
     ) -> Result<usize, BuildError> {
         let first = self.records_count == 0;
-        let base = if first && !self.imitating {
+        let base = if first && !self.taken.base_timestamp {
             timestamp
         } else {
             self.base_timestamp
@@ -285,7 +324,7 @@ impl BatchBuilder {
         }
 
         self.base_timestamp = base;
-        if !self.imitating {
+        if !self.taken.max_timestamp {
             let max = if first {
                 timestamp
             } else {
@@ -328,7 +367,7 @@ impl BatchBuilder {
             out.truncate(start);
             return Err(BuildError::TooLarge { size_bytes });
         };
-        let last_offset_delta = if self.imitating {
+        let last_offset_delta = if self.taken.last_offset_delta {
             self.template.last_offset_delta.max(self.last_offset_delta)
         } else {
             self.last_offset_delta

@@ -174,10 +174,21 @@ impl BatchHeader {
     }
 
     /// The larger of base and max timestamp: never less than the first record's timestamp, even if the client left
-    /// `max_timestamp` at -1.
+    /// `max_timestamp` at -1. A base timestamp that is a delete horizon is no record's and does not count.
     #[inline]
     pub fn latest_timestamp(&self) -> TimestampMs {
+        if self.attributes.has_delete_horizon() {
+            return self.max_timestamp;
+        }
         self.max_timestamp.max(self.base_timestamp)
+    }
+
+    /// When the batch's tombstones may go, if a compaction has seen them.
+    #[inline]
+    pub fn delete_horizon(&self) -> Option<TimestampMs> {
+        self.attributes
+            .has_delete_horizon()
+            .then_some(self.base_timestamp)
     }
 
     /// Writes the header to the first [`BATCH_HEADER_BYTES`] of `out`, the CRC as it stands in the field.

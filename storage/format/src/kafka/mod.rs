@@ -24,6 +24,7 @@ mod attributes;
 mod builder;
 pub mod compression;
 mod error;
+mod filter;
 mod header;
 mod record;
 mod stamp;
@@ -35,6 +36,7 @@ pub use builder::{BatchBuilder, BuildError};
 pub use compression::{CompressionError, DecompressLimits, compress, decompress};
 
 pub use error::BatchError;
+pub use filter::{FilterScratch, filter_batch};
 pub use header::{BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, BatchHeader, MAGIC};
 pub use record::{
     Header, HeaderIter, Headers, Record, RecordError, RecordFault, RecordIter, RecordsSummary,

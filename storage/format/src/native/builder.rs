@@ -22,8 +22,12 @@ pub struct NativeBatchBuilder {
     header: NativeBatchHeader,
     columns: Columns,
     archive: AlignedVec<NATIVE_ALIGNMENT>,
-    /// Whether timestamps and last offset delta were taken over from another batch.
+    /// Whether base timestamp and last offset delta were taken over from another batch, and the max timestamp with them.
     imitating: bool,
+    /// Whether the base timestamp of a batch that is being filtered stays as it is.
+    keeps_base: bool,
+    /// Whether the last offset delta of a batch that is being filtered stays as it is.
+    keeps_range: bool,
 }
 
 impl Default for NativeBatchBuilder {
@@ -43,6 +47,8 @@ impl NativeBatchBuilder {
             },
             archive: AlignedVec::new(),
             imitating: false,
+            keeps_base: false,
+            keeps_range: false,
         }
     }
 
@@ -50,6 +56,8 @@ impl NativeBatchBuilder {
     pub fn clear(&mut self) {
         self.columns.clear();
         self.imitating = false;
+        self.keeps_base = false;
+        self.keeps_range = false;
         self.header = NativeBatchHeader {
             attributes: self.header.attributes,
             base_offset: self.header.base_offset,
@@ -105,6 +113,25 @@ impl NativeBatchBuilder {
         self.header.base_timestamp = base_timestamp;
         self.header.max_timestamp = max_timestamp;
         self.header.last_offset_delta = last_offset_delta;
+    }
+
+    /// Makes the next batch what compaction leaves of the one with `header`, as Kafka's builder does. The records must be
+    /// appended afterwards.
+    pub(super) fn retain(
+        &mut self,
+        header: &NativeBatchHeader,
+        delete_horizon: Option<TimestampMs>,
+    ) {
+        self.clear();
+        self.keeps_range = true;
+        self.keeps_base = delete_horizon.is_some();
+        self.header = NativeBatchHeader {
+            attributes: header
+                .attributes
+                .with_delete_horizon(delete_horizon.is_some()),
+            base_timestamp: delete_horizon.unwrap_or(header.base_timestamp),
+            ..*header
+        };
     }
 
     /// Number of records so far.
@@ -199,7 +226,7 @@ impl NativeBatchBuilder {
         }
         if !self.imitating {
             let first = self.is_empty();
-            if first {
+            if first && !self.keeps_base {
                 self.header.base_timestamp = timestamp;
             }
             if first || timestamp > self.header.max_timestamp {
@@ -241,6 +268,15 @@ impl NativeBatchBuilder {
         if self.is_empty() {
             return Err(NativeBuildError::Empty);
         }
+        self.archive()
+    }
+
+    /// Archives a batch that has lost all of its records.
+    pub(super) fn finish_empty(&mut self) -> Result<&[u8], NativeBuildError> {
+        self.archive()
+    }
+
+    fn archive(&mut self) -> Result<&[u8], NativeBuildError> {
         self.archive.clear();
         self.archive.reserve(self.size_bytes());
         self.archive.extend_from_slice(&[0; NATIVE_HEADER_BYTES]);
@@ -263,7 +299,7 @@ impl NativeBatchBuilder {
         let last_offset_delta = self.last_offset_delta();
         let header = NativeBatchHeader {
             size_bytes: size_bytes as u32,
-            last_offset_delta: if self.imitating {
+            last_offset_delta: if self.imitating || self.keeps_range {
                 self.header.last_offset_delta.max(last_offset_delta)
             } else {
                 last_offset_delta

@@ -20,12 +20,14 @@ mod builder;
 mod columns;
 mod convert;
 mod error;
+mod filter;
 mod header;
 mod reader;
 
 pub use builder::NativeBatchBuilder;
 pub use convert::{ConvertError, kafka_to_native, native_to_kafka};
 pub use error::{NativeBuildError, NativeError, NativeRecordError};
+pub use filter::filter_native_batch;
 pub(crate) use header::repair;
 pub use header::{
     NATIVE_ALIGNMENT, NATIVE_BATCH_MAGIC, NATIVE_BATCH_VERSION, NATIVE_HEADER_BYTES,

@@ -35,6 +35,19 @@ impl<'a> NativeBatch<'a> {
     /// This is the only way from untrusted bytes to a native batch. The cost is a pass of CRC32C and a constant; single
     /// records are checked when they are read, or all at once by [`NativeBatch::validate_records`].
     pub fn open(bytes: &'a [u8], limits: &BatchLimits) -> Result<Self, NativeError> {
+        Self::open_with(bytes, limits, 1)
+    }
+
+    /// As [`NativeBatch::open`], for a batch out of a log: compaction may have left it without any record.
+    pub fn open_stored(bytes: &'a [u8], limits: &BatchLimits) -> Result<Self, NativeError> {
+        Self::open_with(bytes, limits, 0)
+    }
+
+    fn open_with(
+        bytes: &'a [u8],
+        limits: &BatchLimits,
+        records_min: i32,
+    ) -> Result<Self, NativeError> {
         let header = NativeBatchHeader::decode(bytes)?;
         let size_bytes = header.size_bytes as usize;
         if size_bytes > limits.size_bytes_max {
@@ -58,7 +71,7 @@ impl<'a> NativeBatch<'a> {
         if misalignment != 0 {
             return Err(NativeError::Misaligned { got: misalignment });
         }
-        check_header(&header, limits)?;
+        check_header(&header, limits, records_min)?;
         let body = &bytes[NATIVE_HEADER_BYTES..];
         let got = crc32c(body);
         if got != header.body_checksum {
@@ -106,7 +119,11 @@ impl<'a> NativeBatch<'a> {
     }
 }
 
-fn check_header(header: &NativeBatchHeader, limits: &BatchLimits) -> Result<(), NativeError> {
+fn check_header(
+    header: &NativeBatchHeader,
+    limits: &BatchLimits,
+    records_min: i32,
+) -> Result<(), NativeError> {
     let attributes = header.attributes;
     if attributes.compression() != Ok(Compression::None) {
         return Err(NativeError::Attributes {
@@ -115,7 +132,7 @@ fn check_header(header: &NativeBatchHeader, limits: &BatchLimits) -> Result<(), 
     }
     // Compaction removes records and keeps the range of offsets, so there may be fewer.
     let records_max = i64::from(header.last_offset_delta) + 1;
-    if header.records_count <= 0
+    if header.records_count < records_min
         || i64::from(header.records_count) > records_max
         || header.records_count > limits.records_max
     {
