@@ -123,7 +123,7 @@ impl Decisions {
     pub(crate) fn horizon(
         &self,
         facts: &BatchFacts,
-        rule: &BatchRule,
+        rule: BatchRule,
         new: TimestampMs,
     ) -> (Option<TimestampMs>, bool) {
         let wants = self.keeps_tombstone || rule.marks_empty_transaction;

@@ -62,12 +62,11 @@ pub fn filter_batch(
         });
     }
     let codec = header.attributes.compression()?;
-    let section = match codec {
-        Compression::None => batch.records_section(),
-        _ => {
-            decompress_into(codec, batch.records_section(), limits, &mut scratch.section)?;
-            &scratch.section
-        }
+    let section = if codec == Compression::None {
+        batch.records_section()
+    } else {
+        decompress_into(codec, batch.records_section(), limits, &mut scratch.section)?;
+        &scratch.section
     };
     scratch.keeps.clear();
     let mut decisions = Decisions::default();
@@ -85,7 +84,7 @@ pub fn filter_batch(
         put_empty(header, out);
         return Ok(Filtered::Emptied { dropped });
     }
-    let (horizon, is_new) = decisions.horizon(&facts, &rule, filter.delete_horizon());
+    let (horizon, is_new) = decisions.horizon(&facts, rule, filter.delete_horizon());
     if dropped == 0 && !is_new {
         return Ok(Filtered::Unchanged);
     }

@@ -66,7 +66,7 @@ pub fn filter_native_batch<'b>(
         );
         return Ok((Filtered::Emptied { dropped }, builder.finish_empty()?));
     }
-    let (horizon, is_new) = decisions.horizon(&facts, &rule, filter.delete_horizon());
+    let (horizon, is_new) = decisions.horizon(&facts, rule, filter.delete_horizon());
     if dropped == 0 && !is_new {
         return Ok((Filtered::Unchanged, &[]));
     }
