@@ -212,6 +212,11 @@ impl<B: DiskBuffer> OpenChunk<B> {
         &self.buffer.as_ref()[start..end]
     }
 
+    /// Makes the block reach up to `end`, exclusive, though no batch of it does: compaction leaves holes.
+    pub(crate) fn cover(&mut self, end: Offset) {
+        self.end_offset = self.end_offset.max(end);
+    }
+
     /// The block as a reader sees it now.
     pub(crate) fn view(&self) -> BlockView {
         BlockView {
@@ -228,7 +233,10 @@ impl<B: DiskBuffer> OpenChunk<B> {
 
     /// Completes the block: header, zeros to the end of its last page.
     pub(crate) fn seal(mut self, context: &SealContext) -> Chunk<B> {
-        assert!(!self.is_empty(), "a block holds at least one batch");
+        assert!(
+            self.end_offset > self.first_offset,
+            "a block covers at least one offset"
+        );
         let view = self.view();
         let body_start = view.body.start;
         let delta = self.end_offset.minus(self.first_offset) - 1;

@@ -74,6 +74,32 @@ pub struct LogConfig {
     pub retention_ms: Option<u64>,
     /// `retention.bytes`; `None` for -1, and for topics that are only compacted.
     pub retention_bytes: Option<u64>,
+    /// For topics that are compacted.
+    pub compaction: Option<CompactionConfig>,
+}
+
+/// How a log is compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactionConfig {
+    /// `min.cleanable.dirty.ratio`, in millionths.
+    pub dirty_ratio_min_ppm: u32,
+    /// `min.compaction.lag.ms`: younger segments are left alone.
+    pub lag_ms_min: u64,
+    /// `max.compaction.lag.ms`: older ones are compacted whatever the ratio.
+    pub lag_ms_max: u64,
+    /// `delete.retention.ms`: how long a tombstone stays after a compaction has first seen it.
+    pub delete_retention_ms: u64,
+}
+
+impl Default for CompactionConfig {
+    fn default() -> Self {
+        Self {
+            dirty_ratio_min_ppm: 500_000,
+            lag_ms_min: 0,
+            lag_ms_max: u64::MAX,
+            delete_retention_ms: 86_400_000,
+        }
+    }
 }
 
 impl Default for LogConfig {
@@ -88,6 +114,7 @@ impl Default for LogConfig {
             message_size_bytes_max: 1_048_588,
             retention_ms: Some(7 * 86_400_000),
             retention_bytes: None,
+            compaction: None,
         }
     }
 }

@@ -83,6 +83,14 @@ pub struct LaneMetrics {
     pub indexes_loaded: u64,
     /// Indexes rebuilt by a scan, since their files did not fit.
     pub indexes_rebuilt: u64,
+    /// Compactions that went through.
+    pub compactions: u64,
+    /// Bytes read by compactions.
+    pub compaction_read_bytes: u64,
+    /// Bytes written by compactions.
+    pub compaction_written_bytes: u64,
+    /// Records dropped by compactions.
+    pub compaction_dropped_records: u64,
     /// Damaged ranges found while reading.
     pub corruptions_found: u64,
     /// Appended and not yet flushed, now.
@@ -542,6 +550,11 @@ impl<D: Disk> LaneLogs<D> {
         if let Some(journal) = journal {
             journal.maintain(&self.0);
         }
+    }
+
+    /// Whether commits are waiting or on their way in numbers: background work keeps out of the way meanwhile.
+    pub fn is_busy(&self) -> bool {
+        self.0.is_busy()
     }
 
     /// The lane's counters.

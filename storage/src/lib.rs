@@ -34,13 +34,14 @@
 //! - A failed write stops the log: nothing is retried, nothing more is acknowledged.
 //!
 //! # Map
-//! Pure decisions: `offsets`, `roll`, `reserve`, `retention`, `recovery`, `producer_state`,
+//! Pure decisions: `compaction`, `offsets`, `roll`, `reserve`, `retention`, `recovery`, `producer_state`,
 //! `segment_meta`, `generation`, `block`, `region`, `chunk`, and the bytes of the small files in `segment_header` and `sidecar`.
 //! Shells: `log` and its parts, `lane`, `spares`, `disk`. For people: `inspect`.
 
 pub mod block;
 mod bytes;
 mod chunk;
+mod compaction;
 mod config;
 pub mod disk;
 mod error;
@@ -66,7 +67,7 @@ mod slice;
 mod spares;
 mod waiters;
 
-pub use config::{LaneLogsConfig, LogConfig};
+pub use config::{CompactionConfig, LaneLogsConfig, LogConfig};
 pub use error::{AppendError, ChangeError, FenceReason, LogFenced, OpenError, ReadError};
 pub use journal::JournalConfig;
 pub use journal::replay::{
@@ -75,6 +76,7 @@ pub use journal::replay::{
 pub use lane::{LaneLogs, LaneMetrics, ShutdownError};
 pub use log::PartitionLog;
 pub use log::append::Appended;
+pub use log::compact::{Compacted, CompactionDue, CompactionLimits, CompactionPace, Unpaced};
 pub use log::progress::ProgressWaiter;
 pub use log::read::LogRead;
 pub use log::recover::{RecoveryReport, TornTail};

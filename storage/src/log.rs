@@ -13,7 +13,8 @@
 //!
 //! # Map
 //! [`append`] takes batches in, [`commit`] writes them, [`ride`] has the journal write small ones, [`read`] gives them out,
-//! [`lookup`] finds timestamps by [`index`], [`change`] deletes, truncates and closes, [`segment_files`] makes and deletes segments'
+//! [`lookup`] finds timestamps by [`index`], [`change`] deletes, truncates and closes, [`compact`] rewrites sealed segments,
+//! [`segment_files`] makes and deletes segments'
 //! files, [`checkpoint`] keeps starts after a crash short, [`space`] waits for room on the disk, [`progress`] tells who
 //! waits, [`recover`] opens by what [`scan`] finds in [`windows`], [`restore`] puts back what only a journal has.
 
@@ -46,6 +47,7 @@ pub(crate) mod append;
 pub(crate) mod change;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
+pub(crate) mod compact;
 pub(crate) mod cut;
 pub(crate) mod index;
 pub(crate) mod lookup;
@@ -178,6 +180,7 @@ pub struct PartitionLog<D: Disk> {
     pub(crate) changing: TaskLock,
     /// One sidecar is written at a time.
     pub(crate) saving: TaskLock,
+    pub(crate) compaction: compact::CompactionState,
 }
 
 impl<D: Disk> std::fmt::Debug for PartitionLog<D> {
@@ -211,6 +214,7 @@ impl<D: Disk> PartitionLog<D> {
             loaded: Event::default(),
             changing: TaskLock::default(),
             saving: TaskLock::default(),
+            compaction: compact::CompactionState::default(),
         })
     }
 

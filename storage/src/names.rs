@@ -10,6 +10,9 @@ pub(crate) const LOG_START: &str = "log-start";
 /// Says where a truncation cuts, as long as it is not complete.
 pub(crate) const CUT: &str = "cut";
 
+/// Holds how far the log was compacted.
+pub(crate) const CLEANER_OFFSET: &str = "cleaner-offset";
+
 /// What a name in a log's directory stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFile {
@@ -64,6 +67,11 @@ pub(crate) fn temporary_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Where a compaction writes what will replace the segment of this base: never the name that a new segment is made under.
+pub(crate) fn compacted_path(directory: &Path, base: Offset) -> PathBuf {
+    directory.join(format!("{:020}.compacted.tmp", base.get()))
+}
+
 /// The suffix of a directory whose log was deleted.
 pub(crate) const TRASH_SUFFIX: &str = ".deleted";
 
@@ -86,6 +94,8 @@ mod tests {
             ("log-start", LogFile::LogStart),
             ("cut", LogFile::Cut),
             ("log-start.tmp", LogFile::Temporary),
+            ("cleaner-offset", LogFile::Unknown),
+            ("00000000000000000042.compacted.tmp", LogFile::Temporary),
             ("42.log", LogFile::Unknown),
             ("99999999999999999999.log", LogFile::Unknown),
             ("0000000000000000004x.log", LogFile::Unknown),
@@ -95,5 +105,7 @@ mod tests {
         }
         let path = segment_path(Path::new("/d"), Offset::new(7));
         assert_eq!(path, Path::new("/d/00000000000000000007.log"));
+        let path = compacted_path(Path::new("/d"), Offset::new(42));
+        assert_eq!(path, Path::new("/d/00000000000000000042.compacted.tmp"));
     }
 }

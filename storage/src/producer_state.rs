@@ -23,6 +23,7 @@ use corelane_format::kafka::BatchHeader;
 use corelane_format::{Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use crate::bytes::{Reader, put_i16, put_i32, put_i64, put_u32};
+use crate::compaction::retention::LastOfProducer;
 use crate::seeded_bugs::seeded_bug;
 
 /// How many batches of a producer are remembered: clients keep at most five in flight.
@@ -241,6 +242,24 @@ impl ProducerState {
                 producer.last_used,
             )
         })
+    }
+
+    /// What compaction must keep of each producer: the last offset of its last batch, and of the last one that is durable.
+    pub(crate) fn last_batches(&self, flushed: Offset) -> BTreeMap<i64, LastOfProducer> {
+        let last_of = |producer: &Producer| LastOfProducer {
+            epoch: producer.epoch,
+            newest: producer.batches.back().map(|batch| batch.last_offset),
+            newest_durable: producer
+                .batches
+                .iter()
+                .rev()
+                .map(|batch| batch.last_offset)
+                .find(|last_offset| *last_offset < flushed),
+        };
+        self.producers
+            .iter()
+            .map(|(id, producer)| (*id, last_of(producer)))
+            .collect()
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {

@@ -13,6 +13,8 @@ pub(crate) struct SegmentFacts {
     /// Exclusive.
     pub(crate) end_offset: Offset,
     pub(crate) size_bytes: u64,
+    /// Whether compaction has left nothing in it.
+    pub(crate) is_empty: bool,
     /// The largest timestamp, if there is any that can be trusted.
     pub(crate) max_timestamp: Option<TimestampMs>,
 }
@@ -57,8 +59,12 @@ pub(crate) fn is_too_old(
     now: TimestampMs,
     limits: &RetentionLimits,
 ) -> bool {
-    let (Some(limit), Some(newest)) = (limits.retention_ms, segment.max_timestamp) else {
+    let Some(limit) = limits.retention_ms else {
         return false;
+    };
+    let Some(newest) = segment.max_timestamp else {
+        // It holds nothing, and must not keep what is behind it.
+        return segment.is_empty;
     };
     u64::try_from(now.get().saturating_sub(newest.get())).is_ok_and(|age| age > limit)
 }
@@ -71,6 +77,7 @@ mod tests {
         SegmentFacts {
             end_offset: Offset::new(end),
             size_bytes: size,
+            is_empty: false,
             max_timestamp: (timestamp >= 0).then_some(TimestampMs::new(timestamp)),
         }
     }
@@ -87,7 +94,18 @@ mod tests {
             facts(20, 100, 2000),
             facts(30, 100, 3000),
         ];
+        let emptied = [
+            SegmentFacts {
+                is_empty: true,
+                ..facts(10, 100, -1)
+            },
+            facts(20, 100, 2000),
+            facts(30, 100, 3000),
+        ];
         for (name, segments, start, now, ms, bytes, expected) in [
+            ("an emptied one", emptied, 0, 2000, Some(500), None, 1),
+            ("what follows it", emptied, 0, 2501, Some(500), None, 2),
+            ("without a limit", emptied, 0, 2501, None, None, 0),
             ("unlimited", log, 0, 1_000_000, None, None, 0),
             ("young", log, 0, 1500, Some(500), None, 0),
             ("one old", log, 0, 1501, Some(500), None, 1),

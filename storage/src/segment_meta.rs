@@ -13,7 +13,7 @@ use std::mem::size_of;
 use std::ops::Range;
 
 use corelane_format::kafka::{BatchHeader, TimestampType};
-use corelane_format::{Offset, TimestampMs};
+use corelane_format::{COMMIT_BLOCK_HEADER_BYTES, Offset, TimestampMs};
 
 use crate::bytes::{Reader, put_i64, put_u32, put_u64};
 use crate::seeded_bugs::seeded_bug;
@@ -90,6 +90,12 @@ impl SegmentMeta {
 
     pub(crate) fn base_offset(&self) -> Offset {
         self.header.base_offset
+    }
+
+    /// Whether compaction has left nothing but the range of its offsets.
+    pub(crate) fn is_emptied(&self) -> bool {
+        self.end_offset > self.header.base_offset
+            && self.end_position <= FIRST_BLOCK_POSITION + COMMIT_BLOCK_HEADER_BYTES as u64
     }
 
     /// Notes that a block begins: must precede its batches.

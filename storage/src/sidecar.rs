@@ -41,7 +41,7 @@ pub(crate) struct Sidecar {
 }
 
 /// `magic, version, length, content, checksum`.
-fn seal(magic: u32, version: u32, content: &[u8]) -> Vec<u8> {
+pub(crate) fn seal(magic: u32, version: u32, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + FRAME_BYTES);
     put_u32(&mut out, magic);
     put_u32(&mut out, version);
@@ -52,7 +52,7 @@ fn seal(magic: u32, version: u32, content: &[u8]) -> Vec<u8> {
     out
 }
 
-fn open(magic: u32, version: u32, bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn open(magic: u32, version: u32, bytes: &[u8]) -> Option<&[u8]> {
     let mut reader = Reader(bytes);
     if reader.u32()? != magic || reader.u32()? != version {
         return None;

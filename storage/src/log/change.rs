@@ -256,6 +256,8 @@ impl<D: Disk> PartitionLog<D> {
             }
         };
         let (disk, directory) = (&self.lane.disk, self.directory());
+        // Durable together with the marker: what is appended later must not pass for compacted.
+        self.forget_compaction().await?;
         marker
             .leave(disk, directory)
             .await
@@ -388,6 +390,7 @@ fn facts<D: Disk>(segments: &[Segment<D>]) -> Vec<SegmentFacts> {
         .map(|segment| SegmentFacts {
             end_offset: segment.meta.end_offset,
             size_bytes: segment.meta.end_position,
+            is_empty: segment.meta.is_emptied(),
             max_timestamp: segment
                 .meta
                 .max_timestamp

@@ -40,9 +40,12 @@ impl<D: Disk> PartitionLog<D> {
             let Some((segment, segment_end)) = found else {
                 return Ok(None);
             };
-            // A segment that is deleted meanwhile has nothing to say any more.
             let Some(sought) = self.seek_timestamp(segment, timestamp).await? else {
-                at = segment_end;
+                // A segment that is deleted meanwhile has nothing to say any more; for one that compaction has replaced the
+                // new one speaks.
+                if !self.is_replaced(segment.generation, at) {
+                    at = segment_end;
+                }
                 continue;
             };
             let from = at.max(sought);

@@ -307,30 +307,52 @@ impl<D: Disk> PartitionLog<D> {
 
     /// Reads and checks the stretch that holds `at`, and keeps it.
     async fn load(&self, at: Offset) -> Result<Rc<Region>, ReadError> {
-        let out_of_range = || {
-            let state = self.state.borrow();
-            ReadError::OutOfRange {
-                requested: at,
-                log_start: state.offsets.log_start(),
-                log_end: state.offsets.log_end(),
-            }
-        };
         let mut sought = None;
-        let plan = loop {
-            match self.plan(at, sought) {
-                Ok(plan) => break plan,
-                Err(Unplanned::OutOfRange) => return Err(out_of_range()),
+        loop {
+            let plan = match self.plan(at, sought) {
+                Ok(plan) => plan,
+                Err(Unplanned::OutOfRange) => return Err(self.out_of_range(at)),
                 Err(Unplanned::NeedsIndex(segment)) => {
-                    let found = self.seek_offset(segment, at).await?;
-                    let (position, first_offset) = found.ok_or_else(out_of_range)?;
-                    sought = Some(Sought {
-                        segment,
-                        position,
-                        first_offset,
-                    });
+                    match self.seek_offset(segment, at).await {
+                        Ok(Some((position, first_offset))) => {
+                            sought = Some(Sought {
+                                segment,
+                                position,
+                                first_offset,
+                            });
+                        }
+                        _ if self.is_replaced(segment.generation, at) => {}
+                        Ok(None) => return Err(self.out_of_range(at)),
+                        Err(error) => return Err(error),
+                    }
+                    continue;
                 }
+            };
+            match self.load_planned(&plan, at).await {
+                Err(_) if self.is_replaced(plan.segment.generation, at) => {}
+                result => return result,
             }
-        };
+        }
+    }
+
+    /// Whether compaction has put another segment in the place of the one that held `at`.
+    pub(super) fn is_replaced(&self, generation: u64, at: Offset) -> bool {
+        let mut state = self.state.borrow_mut();
+        at >= state.offsets.log_start()
+            && at < state.offsets.log_end()
+            && state.segment_of(generation).is_none()
+    }
+
+    fn out_of_range(&self, at: Offset) -> ReadError {
+        let state = self.state.borrow();
+        ReadError::OutOfRange {
+            requested: at,
+            log_start: state.offsets.log_start(),
+            log_end: state.offsets.log_end(),
+        }
+    }
+
+    async fn load_planned(&self, plan: &LoadPlan<D>, at: Offset) -> Result<Rc<Region>, ReadError> {
         let file = plan
             .file
             .open(&self.lane.disk)
@@ -402,17 +424,17 @@ impl<D: Disk> PartitionLog<D> {
                     (position, next_offset) = (parsed.end_position, parsed.next_offset);
                     continue;
                 }
-                ParseStop::Limit => return Err(out_of_range()),
+                ParseStop::Limit => return Err(self.out_of_range(at)),
                 ParseStop::Bad { error } => error.to_string(),
                 ParseStop::NeedMore { .. } | ParseStop::End => "the segment ends early".to_owned(),
             };
             // A damaged block: find the next sound one, so that what lies behind it stays readable.
             let damaged_from = parsed.next_offset;
             let found = self
-                .find_block(&file, &plan, parsed.end_position, damaged_from)
+                .find_block(&file, plan, parsed.end_position, damaged_from)
                 .await?;
             let damaged_to = found.map_or(plan.limit, |(_, offset)| offset);
-            self.quarantine(&plan, damaged_from..damaged_to, &detail);
+            self.quarantine(plan, damaged_from..damaged_to, &detail);
             match found {
                 Some((block, offset)) if offset <= at => (position, next_offset) = (block, offset),
                 _ => {
@@ -459,11 +481,14 @@ impl<D: Disk> PartitionLog<D> {
 
     fn keep(&self, region: &Rc<Region>) {
         let first = region.first_offset();
-        let replaced = self
-            .state
-            .borrow_mut()
-            .regions
-            .insert(first, region.clone());
+        let replaced = {
+            let mut state = self.state.borrow_mut();
+            // Compaction has put another segment in its place meanwhile: who asked may have it, and nobody else.
+            if state.segment_of(region.segment.generation).is_none() {
+                return;
+            }
+            state.regions.insert(first, region.clone())
+        };
         if replaced.is_none() {
             self.lane
                 .read_cache

@@ -180,7 +180,12 @@ impl<D: Disk> PartitionLog<D> {
             return;
         }
         // No more than space is at stake.
-        if let Ok(handle) = file.open(&self.lane.disk).await
+        let opened = file.open(&self.lane.disk).await;
+        // Compaction gives a segment's name to another file.
+        if self.state.borrow_mut().segment_of(generation).is_none() {
+            return;
+        }
+        if let Ok(handle) = opened
             && handle.truncate(end).await.is_ok()
         {
             file.reserved_bytes.set(end);

@@ -2,6 +2,8 @@
 //! reading a whole log back.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod keyed;
+
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
