@@ -82,6 +82,14 @@ impl BrokerConfig {
         }
     }
 
+    /// A fractional setting. Panics as [`BrokerConfig::integer`] does.
+    pub fn double(&self, name: &str) -> f64 {
+        match self.effective(name) {
+            Some(ConfigValue::Double(number)) => number,
+            other => panic!("broker setting {name} is no fraction: {other:?}"),
+        }
+    }
+
     fn effective(&self, name: &str) -> Option<ConfigValue> {
         find(name).and_then(|definition| self.get(definition).value)
     }
@@ -136,6 +144,21 @@ impl BrokerConfig {
     pub fn offsets_retention_check_interval_ms(&self) -> u64 {
         self.integer("offsets.retention.check.interval.ms")
             .unsigned_abs()
+    }
+
+    /// `log.cleaner.backoff.ms`.
+    pub fn cleaner_backoff_ms(&self) -> u64 {
+        self.integer("log.cleaner.backoff.ms").unsigned_abs()
+    }
+
+    /// `log.cleaner.dedupe.buffer.size`, of the whole server.
+    pub fn cleaner_map_bytes(&self) -> usize {
+        usize::try_from(self.integer("log.cleaner.dedupe.buffer.size")).unwrap_or(usize::MAX)
+    }
+
+    /// `log.cleaner.io.max.bytes.per.second`, of the whole server.
+    pub fn cleaner_bytes_per_second_max(&self) -> f64 {
+        self.double("log.cleaner.io.max.bytes.per.second")
     }
 
     /// `max.request.partition.size.limit`.
@@ -199,6 +222,11 @@ mod tests {
         assert_eq!(broker.retention_check_interval_ms(), 300_000);
         assert_eq!(broker.described_partitions_max(), 2_000);
         assert_eq!(broker.offsets_retention_check_interval_ms(), 600_000);
+        assert_eq!(
+            (broker.cleaner_backoff_ms(), broker.cleaner_map_bytes()),
+            (15_000, 128 << 20)
+        );
+        assert!(broker.cleaner_bytes_per_second_max() > 1e300);
     }
 
     #[test]

@@ -139,11 +139,32 @@ pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
         "The shortest session timeout that a member of a classic group may ask for.",
     ),
     broker(
+        "log.cleaner.backoff.ms",
+        ConfigType::Long,
+        Some("15000"),
+        Rule::AtLeast(0),
+        "How long a lane waits before it looks again for logs to compact, when none needs it.",
+    ),
+    broker(
+        "log.cleaner.dedupe.buffer.size",
+        ConfigType::Long,
+        Some("134217728"),
+        Rule::AtLeast(0),
+        "Memory for the keys of a compaction, all lanes together; each takes an equal part while it compacts.",
+    ),
+    broker(
         "log.cleaner.delete.retention.ms",
         ConfigType::Long,
         Some("86400000"),
         Rule::AtLeast(0),
         "Default of the topics' delete.retention.ms.",
+    ),
+    broker(
+        "log.cleaner.io.max.bytes.per.second",
+        ConfigType::Double,
+        Some("1.7976931348623157E308"),
+        Rule::AtLeast(1),
+        "The most that compactions read and write per second, all lanes together. They give way to commits in any case.",
     ),
     broker(
         "log.cleaner.max.compaction.lag.ms",

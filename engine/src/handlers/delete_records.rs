@@ -56,6 +56,9 @@ pub(super) async fn handle(lane: Rc<Lane>, request: DeleteRecordsRequest) -> Del
 }
 
 async fn delete(partition: Rc<Partition>, to: i64) -> Result<i64, ErrorCode> {
+    if !partition.limits.get().deletes_records {
+        return Err(ErrorCode::PolicyViolation);
+    }
     let high_watermark = partition.high_watermark();
     let to = if to == UP_TO_HIGH_WATERMARK {
         high_watermark

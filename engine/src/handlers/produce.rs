@@ -7,11 +7,14 @@
 use std::rc::Rc;
 
 use corelane_format::ids::{Offset, PartitionIndex, TimestampMs, TopicId};
-use corelane_format::kafka::{BatchLimits, validate_batch, validate_client_batch};
+use corelane_format::kafka::{
+    BatchLimits, DecompressLimits, ValidatedBatch, validate_batch, validate_client_batch,
+};
 use corelane_net::api::RequestHeader;
 use corelane_net::error_code::ErrorCode;
 use corelane_net::produce::{
     PartitionOutcome, PartitionSlot, ProduceRequest, ProduceResponseWriter, ProduceTopic,
+    RecordError,
 };
 use corelane_net::server::{CloseReason, Pending};
 use corelane_net::topic::TopicRef;
@@ -23,7 +26,7 @@ use super::remote::{PartitionAnswer, local};
 use crate::lane::{Lane, Route, TopicRoutes};
 use crate::metadata::topic_name;
 use crate::metrics::LaneCounters;
-use crate::partition::{Log, Partition};
+use crate::partition::{KeyError, Log, Partition, check_keys};
 
 /// Acks that Kafka knows: none, the leader, all in-sync replicas.
 const ACKS: std::ops::RangeInclusive<i16> = ACKS_ALL..=1;
@@ -41,6 +44,46 @@ struct Appended {
     /// Exclusive end of the batch.
     end: Offset,
     outcome: PartitionOutcome,
+}
+
+/// Why a batch was not appended.
+struct Refusal {
+    code: ErrorCode,
+    record_errors: Vec<RecordError>,
+    message: Option<String>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self {
+            code,
+            record_errors: Vec::new(),
+            message: None,
+        }
+    }
+}
+
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        let message = Some(error.to_string());
+        let (code, indexes) = match error {
+            KeyError::Keyless { indexes, .. } => (ErrorCode::InvalidRecord, indexes),
+            KeyError::Record(_) => (ErrorCode::InvalidRecord, Vec::new()),
+            KeyError::Compression(_) => (ErrorCode::CorruptMessage, Vec::new()),
+        };
+        let record_errors = indexes
+            .into_iter()
+            .map(|batch_index| RecordError {
+                batch_index,
+                message: Some("the record has no key".to_owned()),
+            })
+            .collect();
+        Self {
+            code,
+            record_errors,
+            message,
+        }
+    }
 }
 
 /// An outcome that is still to come.
@@ -73,7 +116,7 @@ pub(super) fn handle(
         let routes = routes_of(lane, &topic);
         for partition in topic.partitions() {
             let result = match refused {
-                Some(code) => Err(code),
+                Some(code) => Err(code.into()),
                 None => append(
                     lane,
                     &topic,
@@ -96,9 +139,15 @@ pub(super) fn handle(
                     );
                     waiting.push(Waiting::Elsewhere(slot, answer));
                 }
-                Err(code) => {
+                Err(refusal) => {
                     any_failed = true;
-                    writer.partition(partition.index, PartitionOutcome::failed(code));
+                    writer.partition_with(
+                        partition.index,
+                        PartitionOutcome::failed(refusal.code),
+                        &refusal.record_errors,
+                        refusal.message.as_deref(),
+                        None,
+                    );
                 }
             }
         }
@@ -166,7 +215,7 @@ fn append(
     records: Option<&[u8]>,
     acks: i16,
     now: TimestampMs,
-) -> Result<Started, ErrorCode> {
+) -> Result<Started, Refusal> {
     let unknown = match topic.topic {
         TopicRef::Name(_) => ErrorCode::UnknownTopicOrPartition,
         TopicRef::Id(_) => ErrorCode::UnknownTopicId,
@@ -184,14 +233,22 @@ fn append(
         .ok_or(ErrorCode::InvalidRecord)?;
     if !lane.room().takes_produces() {
         LaneCounters::add(&lane.counters.produces_refused, 1);
-        return Err(errors::NO_ROOM);
+        return Err(errors::NO_ROOM.into());
     }
     match route {
         Route::Local(partition) => append_here(partition, records, acks, now).map(Started::Here),
-        Route::Unavailable => Err(errors::storage()),
-        Route::Remote { lane: owner } => Ok(Started::Elsewhere(append_elsewhere(
-            lane, *owner, routes.id, index, records, acks,
-        ))),
+        Route::Unavailable => Err(errors::storage().into()),
+        Route::Remote { lane: owner } => {
+            if routes.needs_keys {
+                // Here, where there is a place for what is wrong with which record; the owner finds all the rest.
+                if let Ok(batch) = validate_batch(records, &BatchLimits::NONE) {
+                    check_batch_keys(&batch)?;
+                }
+            }
+            Ok(Started::Elsewhere(append_elsewhere(
+                lane, *owner, routes.id, index, records, acks,
+            )))
+        }
     }
 }
 
@@ -201,9 +258,9 @@ fn append_here(
     records: &[u8],
     acks: i16,
     now: TimestampMs,
-) -> Result<Appended, ErrorCode> {
+) -> Result<Appended, Refusal> {
     if acks == ACKS_ALL && partition.limits.get().insync_replicas_min > REPLICAS {
-        return Err(ErrorCode::NotEnoughReplicas);
+        return Err(ErrorCode::NotEnoughReplicas.into());
     }
     let limits = BatchLimits {
         size_bytes_max: partition.limits.get().message_size_bytes_max,
@@ -215,12 +272,15 @@ fn append_here(
         validate_batch(records, &limits).map_err(|error| errors::of_batch(&error, records))?;
     validate_client_batch(&batch).map_err(|error| errors::of_batch(&error, records))?;
     if batch.header().attributes.is_transactional() {
-        return Err(ErrorCode::InvalidTxnState);
+        return Err(ErrorCode::InvalidTxnState.into());
     }
     partition
         .limits
         .get()
         .check_timestamps(batch.header(), now)?;
+    if partition.limits.get().needs_keys {
+        check_batch_keys(&batch)?;
+    }
     let log_start_offset = partition.log.log_start_offset();
     match partition.log.append(&batch, partition.leader_epoch(), now) {
         Ok(appended) => Ok(Appended {
@@ -250,9 +310,14 @@ fn append_here(
         }),
         Err(error) => {
             tracing::debug!(topic = %partition.topic, partition = %partition.index, %error, "append refused");
-            Err(errors::of_append(&error))
+            Err(errors::of_append(&error).into())
         }
     }
+}
+
+/// Refuses records without a key, and records that cannot be read.
+fn check_batch_keys(batch: &ValidatedBatch<'_>) -> Result<(), Refusal> {
+    check_keys(batch, DecompressLimits::default()).map_err(Refusal::from)
 }
 
 /// Sends a copy of the batch to the lane that owns the partition; it is under way when this returns, so that batches of
@@ -270,7 +335,8 @@ fn append_elsewhere(
     let answer = lane.mesh.call(owner, move |lane: Rc<Lane>| {
         // Appended here and now, not in the future: work is started in the order of arrival.
         let appended = match local(&lane, topic, index) {
-            Some(partition) => append_here(&partition, &records, acks, lane.clock.now()),
+            Some(partition) => append_here(&partition, &records, acks, lane.clock.now())
+                .map_err(|refusal| refusal.code),
             None => Err(ErrorCode::NotLeaderOrFollower),
         };
         async move {

@@ -3,6 +3,7 @@
 //! Everything in a [`Lane`] belongs to its thread; other lanes reach it by messages only ([`mesh`]). A crash leaves what
 //! the lane's logs had flushed, and nothing else counts.
 
+pub mod compaction;
 pub mod deadline;
 pub mod housekeeping;
 pub mod mesh;
@@ -311,6 +312,7 @@ impl Lane {
         let routes = TopicRoutes {
             id,
             name,
+            needs_keys: limits.needs_keys,
             partitions: owners,
         };
         self.groups.adopt(self, &routes);

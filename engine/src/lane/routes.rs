@@ -30,6 +30,8 @@ pub struct TopicRoutes {
     pub id: TopicId,
     /// The topic's name.
     pub name: String,
+    /// Whether every record needs a key.
+    pub needs_keys: bool,
     /// By partition index.
     pub partitions: Vec<Route>,
 }

@@ -17,6 +17,10 @@ pub struct PartitionLimits {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far it may lie in the future.
     pub timestamp_after_max_ms: i64,
+    /// Whether every record needs a key: `cleanup.policy` has `compact`.
+    pub needs_keys: bool,
+    /// Whether DeleteRecords is allowed: not where the topic is only compacted.
+    pub deletes_records: bool,
 }
 
 impl PartitionLimits {

@@ -1,6 +1,7 @@
 //! One partition on the lane that owns it.
 
 mod config;
+mod keys;
 mod limits;
 
 use std::cell::Cell;
@@ -11,6 +12,7 @@ use corelane_storage::PartitionLog;
 
 use crate::lane::LaneDisk;
 
+pub use keys::{KeyError, check_keys};
 pub use limits::PartitionLimits;
 
 /// The log of a partition on a lane's disk.

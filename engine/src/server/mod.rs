@@ -37,7 +37,7 @@ use crate::headroom::watch::{HeadroomWatch, WatchedDisk};
 use crate::lane::mesh::{self, Mesh, MeshReceiver};
 use crate::lane::runtime::{LaneRuntimeConfig, spawn_lane};
 use crate::lane::watchdog::Watchdog;
-use crate::lane::{Lane, housekeeping};
+use crate::lane::{Lane, compaction, housekeeping};
 use crate::metadata::{AdvertisedNode, MetadataRecord};
 use crate::metrics::{LaneCounters, ServerCells, ServerMetrics};
 use cluster::Cluster;
@@ -88,6 +88,7 @@ struct LaneStart {
     room: Room,
     journal_bytes: u64,
     offsets_retention_check_interval: Duration,
+    compaction: compaction::CompactionBudget,
     opened: flume::Sender<Result<(), String>>,
     image: flume::Receiver<crate::metadata::MetadataImage>,
     images: Vec<flume::Sender<crate::metadata::MetadataImage>>,
@@ -200,6 +201,7 @@ impl Server {
                 offsets_retention_check_interval: Duration::from_millis(
                     settings.broker.offsets_retention_check_interval_ms(),
                 ),
+                compaction: compaction_budget(settings, lanes),
                 opened: opened.clone(),
                 image,
                 images: if index == CONTROLLER_LANE {
@@ -354,6 +356,16 @@ fn lane_logs_config(settings: &ServerSettings) -> LaneLogsConfig {
         // The standard library's hash keys come from the operating system's randomness.
         seed: RandomState::new().hash_one(std::process::id()),
         ..LaneLogsConfig::default()
+    }
+}
+
+/// A lane's part of what the server's compactions may take.
+fn compaction_budget(settings: &ServerSettings, lanes: usize) -> compaction::CompactionBudget {
+    let broker = &settings.broker;
+    compaction::CompactionBudget {
+        backoff: Duration::from_millis(broker.cleaner_backoff_ms()),
+        map_bytes: broker.cleaner_map_bytes() / lanes.max(1),
+        bytes_per_second_max: broker.cleaner_bytes_per_second_max() / lanes.max(1) as f64,
     }
 }
 
@@ -521,11 +533,13 @@ async fn serve_lane(lane: Rc<Lane>, start: LaneStart) -> LaneEnd {
         start.offsets_retention_check_interval,
     ));
     let maintaining = glommio::spawn_local(housekeeping::maintain_logs(Rc::clone(&lane)));
+    let compacting = glommio::spawn_local(compaction::run(Rc::clone(&lane), start.compaction));
     mesh::receive(Rc::clone(&lane), start.receiver).await;
     accepting.cancel().await;
     alarms.cancel().await;
     expiring.cancel().await;
     maintaining.cancel().await;
+    compacting.cancel().await;
     housekeeping.cancel().await;
     publishing.cancel().await;
     lane.logs

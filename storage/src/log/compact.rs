@@ -46,13 +46,16 @@ mod rewrite;
 mod source;
 mod swap;
 
+/// How much is worked through before the pace is asked again.
+const WORK_BYTES_MAX: usize = 64 << 10;
+
 /// How fast a compaction goes: below everything else that the lane does.
 #[expect(
     async_fn_in_trait,
     reason = "a lane's futures never leave their thread, so no Send bound is wanted"
 )]
 pub trait CompactionPace {
-    /// Awaited between steps of about a block; `moved_bytes` were read and written since the last time.
+    /// Awaited between small steps; `moved_bytes` were read and written since the last time.
     async fn pass(&mut self, moved_bytes: u64);
 }
 
@@ -138,12 +141,24 @@ struct Pass<'a, P> {
     pace: &'a mut P,
     report: Compacted,
     section: Vec<u8>,
+    /// Worked through since the pace was last asked.
+    worked_bytes: usize,
 }
 
 impl<P: CompactionPace> Pass<'_, P> {
+    /// A batch was worked through: others may have a turn.
+    async fn worked(&mut self, size_bytes: usize) {
+        self.worked_bytes += size_bytes;
+        if self.worked_bytes >= WORK_BYTES_MAX {
+            self.worked_bytes = 0;
+            self.pace.pass(0).await;
+        }
+    }
+
     async fn step(&mut self, read_bytes: u64, written_bytes: u64) {
         self.report.read_bytes += read_bytes;
         self.report.written_bytes += written_bytes;
+        self.worked_bytes = 0;
         self.pace.pass(read_bytes + written_bytes).await;
     }
 }
@@ -187,6 +202,7 @@ impl<D: Disk> PartitionLog<D> {
             pace,
             report: Compacted::default(),
             section: Vec::new(),
+            worked_bytes: 0,
         };
         let result = self.run_pass(now, &config, limits, &mut pass).await;
         let report = pass.report;
@@ -426,6 +442,7 @@ impl<D: Disk> PartitionLog<D> {
                     if full_at.is_some() {
                         break;
                     }
+                    pass.worked(batch.bytes().len()).await;
                 }
                 pass.step(block.size_bytes, 0).await;
                 if let Some(full_at) = full_at {

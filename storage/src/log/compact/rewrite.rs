@@ -266,6 +266,7 @@ impl<D: Disk> PartitionLog<D> {
                 if changes {
                     break;
                 }
+                pass.worked(batch.bytes().len()).await;
             }
             pass.step(block.size_bytes, 0).await;
             if changes {
@@ -329,6 +330,7 @@ impl<D: Disk> PartitionLog<D> {
                             .await
                             .map_err(|error| self.write_failed(error))?;
                     }
+                    pass.worked(batch.bytes().len()).await;
                 }
                 let written = writer.written_bytes - written_before;
                 pass.step(block.size_bytes, written).await;
