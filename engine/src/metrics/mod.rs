@@ -96,6 +96,10 @@ pub const LANE_METRICS: &[Metric<LaneSample>] = metrics! { LaneSample:
     Counter segments_deleted "Segments deleted, for whatever reason." |s| s.logs.segments_deleted;
     Counter retention_rounds "Times that retention looked at all partitions." |s| s.lane.retention_rounds.get();
     Counter retention_segments "Segments that retention deleted." |s| s.lane.retention_segments.get();
+    Counter compactions "Compactions that went through." |s| s.logs.compactions;
+    Counter compaction_read_bytes "Bytes read by compactions." |s| s.logs.compaction_read_bytes;
+    Counter compaction_written_bytes "Bytes written by compactions." |s| s.logs.compaction_written_bytes;
+    Counter compaction_dropped_records "Records that compactions dropped." |s| s.logs.compaction_dropped_records;
     Counter spares_taken "Segments created over a spare." |s| s.logs.spares_taken;
     Counter spares_kept "Deleted segments kept as spares." |s| s.logs.spares_kept;
     Counter spares_released "Spares given back since space was short." |s| s.logs.spares_released;
