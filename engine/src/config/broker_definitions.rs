@@ -162,7 +162,7 @@ pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
     broker(
         "log.cleaner.io.max.bytes.per.second",
         ConfigType::Double,
-        Some("1.7976931348623157E308"),
+        Some("1.7976931348623157e308"),
         Rule::AtLeast(1),
         "The most that compactions read and write per second, all lanes together. They give way to commits in any case.",
     ),
