@@ -223,7 +223,7 @@ fn append(
     let routes = routes.ok_or(unknown)?;
     if topic_name::is_internal(&routes.name) {
         // They hold the server's own state.
-        return Err(ErrorCode::InvalidTopicException);
+        return Err(ErrorCode::InvalidTopicException.into());
     }
     let route = routes
         .partition(index)
