@@ -24,12 +24,12 @@ const CLEANER: [&str; 2] = [
     "log.cleaner.backoff.ms=50",
     "log.cleaner.dedupe.buffer.size=4096",
 ];
-/// Small segments, everything dirty is compacted, and tombstones go at their second compaction.
-const COMPACTED: [(&str, &str); 4] = [
+/// Small segments, and everything dirty is compacted. Tombstones stay, so that a reader that was slower than a compaction
+/// still learns what is deleted.
+const COMPACTED: [(&str, &str); 3] = [
     ("cleanup.policy", "compact"),
     ("internal.segment.bytes", "65536"),
     ("min.cleanable.dirty.ratio", "0.01"),
-    ("delete.retention.ms", "0"),
 ];
 
 /// Passes on what became of each record.
@@ -47,6 +47,27 @@ impl ProducerContext for Outcomes {
             .map_err(|(error, _)| error.clone());
         self.0.send(outcome).expect("the test listens");
     }
+}
+
+/// Compares what was read with what should be, and names the keys that differ.
+fn assert_same(
+    got: &BTreeMap<Vec<u8>, Vec<u8>>,
+    expected: &BTreeMap<Vec<u8>, Vec<u8>>,
+    when: &str,
+) {
+    let differ: Vec<String> = got
+        .keys()
+        .chain(expected.keys())
+        .filter(|key| got.get(*key) != expected.get(*key))
+        .map(|key| {
+            let (got, expected) = (got.contains_key(key), expected.contains_key(key));
+            format!(
+                "{} got {got} expected {expected}",
+                String::from_utf8_lossy(key)
+            )
+        })
+        .collect();
+    assert!(differ.is_empty(), "{when}: {differ:?}");
 }
 
 /// What a reader of the whole partition ends with, and how many records it read.
@@ -124,16 +145,16 @@ fn the_last_value_of_each_key_stays() {
                 &mut random,
                 &mut expected,
             );
-            assert_eq!(
-                view(&bootstrap, &topic).0,
-                expected,
-                "while it is compacted"
+            assert_same(
+                &view(&bootstrap, &topic).0,
+                &expected,
+                "while it is compacted",
             );
         }
         let (_, produced) = watermarks(&bootstrap, &topic, 0);
         wait_until("most of what was replaced is gone", || {
             let (got, count) = view(&bootstrap, &topic);
-            assert_eq!(got, expected);
+            assert_same(&got, &expected, "afterwards");
             count < produced as usize / 3
         });
     }
@@ -154,7 +175,7 @@ fn the_last_value_of_each_key_stays() {
     let (_, end) = watermarks(&bootstrap, topic, 0);
     wait_until("compaction goes on after a crash", || {
         let (got, count) = view(&bootstrap, topic);
-        assert_eq!(got, expected);
+        assert_same(&got, &expected, "afterwards");
         count < end as usize / 4
     });
 }
@@ -193,7 +214,7 @@ fn a_policy_that_is_changed_takes_effect() {
     assert!(alter.status().expect("it runs").success());
     wait_until("it is compacted", || {
         let (got, count) = view(bootstrap, "later");
-        assert_eq!(got, expected);
+        assert_same(&got, &expected, "afterwards");
         count < end as usize / 3
     });
 }
