@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod doctor;
+pub mod fetch_session;
 pub mod group;
 pub mod handlers;
 pub mod headroom;

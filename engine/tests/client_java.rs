@@ -24,6 +24,22 @@ fn kafka_clients_works_with_one_port_for_all_cores() {
 }
 
 #[test]
+fn kafka_admin_works_with_a_node_per_core() {
+    run_java(
+        "KafkaAdminChecks.java",
+        &Server::start("kafka-admin", Listen::PerCore),
+    );
+}
+
+#[test]
+fn kafka_admin_works_with_one_port_for_all_cores() {
+    run_java(
+        "KafkaAdminChecks.java",
+        &Server::start("kafka-admin", Listen::Shared),
+    );
+}
+
+#[test]
 fn kafka_tools_work_with_a_node_per_core() {
     run_python(
         "kafka_tools_checks.py",

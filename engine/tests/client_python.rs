@@ -1,4 +1,4 @@
-//! Python clients: `confluent-kafka` (librdkafka) and `kafka-python`, which shares no code with it.
+//! Python clients: `confluent-kafka` (librdkafka), `kafka-python` and `aiokafka`, which share no code with it.
 
 mod support;
 
@@ -20,6 +20,22 @@ fn confluent_kafka_works_with_one_port_for_all_cores() {
     run_python(
         "confluent_kafka_checks.py",
         &Server::start("confluent-kafka", Listen::Shared),
+    );
+}
+
+#[test]
+fn aiokafka_works_with_a_node_per_core() {
+    run_python(
+        "aiokafka_checks.py",
+        &Server::start("aiokafka", Listen::PerCore),
+    );
+}
+
+#[test]
+fn aiokafka_works_with_one_port_for_all_cores() {
+    run_python(
+        "aiokafka_checks.py",
+        &Server::start("aiokafka", Listen::Shared),
     );
 }
 

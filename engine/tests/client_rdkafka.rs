@@ -31,6 +31,7 @@ use support::{
         DEADLINE, admin, consumer, create_topic, metadata, read_partition, settings, wait_until,
         watermarks,
     },
+    clients::record,
     server::{Listen, Server},
 };
 
@@ -55,14 +56,38 @@ fn rdkafka_works_with_one_port_for_all_cores() {
 }
 
 fn check_all(server: &Server) {
-    let bootstrap = server.bootstrap();
-    topics_are_managed(bootstrap);
-    configs_are_described(bootstrap);
-    every_codec_carries_every_record(bootstrap);
-    the_future_producer_is_acknowledged_in_order(bootstrap);
-    offsets_are_found_by_timestamp(bootstrap);
-    records_are_deleted_below_an_offset(bootstrap);
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    let mut said = format!("client rdkafka (Rust) 0.39 over librdkafka {librdkafka}\n");
+    for (name, check) in CHECKS {
+        check(server.bootstrap());
+        said.extend(["ok ", name, "\n"]);
+    }
+    record("client_rdkafka.rs", server, &said);
 }
+
+/// A check by its name.
+type Check = (&'static str, fn(&str));
+
+const CHECKS: [Check; 6] = [
+    ("topics_are_managed", topics_are_managed),
+    ("configs_are_described", configs_are_described),
+    (
+        "every_codec_carries_every_record",
+        every_codec_carries_every_record,
+    ),
+    (
+        "the_future_producer_is_acknowledged_in_order",
+        the_future_producer_is_acknowledged_in_order,
+    ),
+    (
+        "offsets_are_found_by_timestamp",
+        offsets_are_found_by_timestamp,
+    ),
+    (
+        "records_are_deleted_below_an_offset",
+        records_are_deleted_below_an_offset,
+    ),
+];
 
 /// Key, value, and headers by name and value.
 type Sample = (

@@ -348,6 +348,13 @@ impl<D: Disk> PartitionLog<D> {
         }
     }
 
+    /// Wakes those who wait for any progress: something other than the readable offset changed that readers are told.
+    pub(crate) fn wake_progress(&self) {
+        let mut woken = Vec::new();
+        self.state.borrow_mut().waiters.wake_progress(&mut woken);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
     /// Stops the log for good: no more writes, no more acknowledgements. The first reason stays.
     pub(crate) fn fence(&self, reason: FenceReason) {
         let mut woken = Vec::new();

@@ -65,7 +65,8 @@ impl OffsetWaiters {
         self.progress_slots.len()
     }
 
-    fn wake_progress(&mut self, woken: &mut Vec<Waker>) {
+    /// Those who wait for any progress.
+    pub(crate) fn wake_progress(&mut self, woken: &mut Vec<Waker>) {
         woken.append(&mut self.progress);
         woken.extend(std::mem::take(&mut self.progress_slots).into_values());
     }

@@ -1,12 +1,13 @@
 //! The broker settings of this server: what the operator set, over the built-in defaults.
 //!
-//! Read-only while the server runs: set in the configuration file or on the command line.
+//! Set in the configuration file or on the command line. Those that give topics their defaults can be changed while the
+//! server runs, for one node or for all; the others are read-only ([`is_dynamic`]).
 
 use std::collections::BTreeMap;
 
 use super::broker_definitions::{BROKER_CONFIGS, find};
 use super::definition::{ConfigDefinition, ConfigError, ConfigSource, ConfigValue};
-use super::topic_definitions::TopicConfigDefinition;
+use super::topic_definitions::{TOPIC_CONFIGS, TopicConfigDefinition};
 use super::units;
 
 /// A broker setting as it is in effect.
@@ -22,7 +23,29 @@ pub struct BrokerSetting {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BrokerConfig {
     set: BTreeMap<&'static str, ConfigValue>,
+    /// Set while the server runs: of one node, then of every node.
+    node: BTreeMap<&'static str, ConfigValue>,
+    every_node: BTreeMap<&'static str, ConfigValue>,
 }
+
+/// Whether a broker setting can be changed while the server runs: it gives topics their default, and Kafka changes it at run
+/// time too.
+pub fn is_dynamic(name: &str) -> bool {
+    !FIXED_TOPIC_DEFAULTS.contains(&name)
+        && TOPIC_CONFIGS
+            .iter()
+            .flat_map(|topic| topic.synonyms)
+            .any(|synonym| synonym.name == name)
+}
+
+/// Broker settings behind topic settings that Kafka does not change at run time: those in coarser units.
+const FIXED_TOPIC_DEFAULTS: [&str; 5] = [
+    "log.flush.scheduler.interval.ms",
+    "log.retention.hours",
+    "log.retention.minutes",
+    "log.roll.hours",
+    "log.roll.jitter.hours",
+];
 
 impl BrokerConfig {
     /// Sets a broker setting from text. Sizes and durations may carry a unit, as `64KiB` or `10s`.
@@ -45,23 +68,54 @@ impl BrokerConfig {
         Ok(true)
     }
 
+    /// These settings with those on top that were set while the server runs. Names and values that this server does not
+    /// know, of a record of another version, are left out.
+    #[must_use]
+    pub fn with_dynamic(
+        &self,
+        node: Option<&BTreeMap<String, String>>,
+        every_node: Option<&BTreeMap<String, String>>,
+    ) -> Self {
+        let layer = |texts: Option<&BTreeMap<String, String>>| {
+            texts
+                .into_iter()
+                .flatten()
+                .filter_map(|(name, text)| {
+                    let definition = find(name).filter(|_| is_dynamic(name))?;
+                    Some((definition.name, definition.parse(text).ok()?))
+                })
+                .collect()
+        };
+        Self {
+            set: self.set.clone(),
+            node: layer(node),
+            every_node: layer(every_node),
+        }
+    }
+
+    /// What was set for this name, and where, the strongest first.
+    pub fn layers(&self, name: &str) -> impl Iterator<Item = (&ConfigValue, ConfigSource)> {
+        [
+            (&self.node, ConfigSource::DynamicBroker),
+            (&self.every_node, ConfigSource::DynamicDefault),
+            (&self.set, ConfigSource::StaticBroker),
+        ]
+        .into_iter()
+        .filter_map(move |(layer, source)| Some((layer.get(name)?, source)))
+    }
+
     /// A setting as it is in effect, by its definition.
     pub fn get(&self, definition: &ConfigDefinition) -> BrokerSetting {
-        match self.set.get(definition.name) {
-            Some(value) => BrokerSetting {
+        match self.layers(definition.name).next() {
+            Some((value, source)) => BrokerSetting {
                 value: Some(value.clone()),
-                source: ConfigSource::StaticBroker,
+                source,
             },
             None => BrokerSetting {
                 value: definition.default_value(),
                 source: ConfigSource::Default,
             },
         }
-    }
-
-    /// What the operator set for this name, if anything.
-    pub fn set_value(&self, name: &str) -> Option<&ConfigValue> {
-        self.set.get(name)
     }
 
     /// A whole-number setting.
@@ -134,6 +188,12 @@ impl BrokerConfig {
         usize::try_from(self.integer("fetch.max.bytes")).unwrap_or(usize::MAX)
     }
 
+    /// `max.incremental.fetch.session.cache.slots`, of each node.
+    pub fn fetch_sessions_max(&self) -> usize {
+        usize::try_from(self.integer("max.incremental.fetch.session.cache.slots"))
+            .unwrap_or(usize::MAX)
+    }
+
     /// `log.retention.check.interval.ms`.
     pub fn retention_check_interval_ms(&self) -> u64 {
         self.integer("log.retention.check.interval.ms")
@@ -166,25 +226,30 @@ impl BrokerConfig {
         usize::try_from(self.integer("max.request.partition.size.limit")).unwrap_or(usize::MAX)
     }
 
-    /// The default that the operator gave to a topic setting through its broker synonyms, in the topic setting's unit.
-    pub fn static_topic_default(&self, topic: &TopicConfigDefinition) -> Option<ConfigValue> {
+    /// The default that was given to a topic setting through its broker synonyms, in the topic setting's unit.
+    pub fn given_topic_default(
+        &self,
+        topic: &TopicConfigDefinition,
+    ) -> Option<(ConfigValue, ConfigSource)> {
         topic.synonyms.iter().find_map(|synonym| {
-            self.set.get(synonym.name).map(|value| match value {
+            let (value, source) = self.layers(synonym.name).next()?;
+            let value = match value {
                 // -1 means "for ever" in every unit.
                 ConfigValue::Integer(number) if *number >= 0 => {
                     ConfigValue::Integer(number.saturating_mul(synonym.factor))
                 }
                 other => other.clone(),
-            })
+            };
+            Some((value, source))
         })
     }
 
     /// A topic setting of a topic without one of its own.
     pub fn topic_default(&self, topic: &TopicConfigDefinition) -> BrokerSetting {
-        match self.static_topic_default(topic) {
-            Some(value) => BrokerSetting {
+        match self.given_topic_default(topic) {
+            Some((value, source)) => BrokerSetting {
                 value: Some(value),
-                source: ConfigSource::StaticBroker,
+                source,
             },
             None => BrokerSetting {
                 value: topic.definition.default_value(),
@@ -219,6 +284,7 @@ mod tests {
             (12_000, 12_000)
         );
         assert_eq!(broker.fetch_size_bytes_max(), 55 << 20);
+        assert_eq!(broker.fetch_sessions_max(), 1_000);
         assert_eq!(broker.retention_check_interval_ms(), 300_000);
         assert_eq!(broker.described_partitions_max(), 2_000);
         assert_eq!(broker.offsets_retention_check_interval_ms(), 600_000);
@@ -272,6 +338,38 @@ mod tests {
             };
             assert_eq!(broker.topic_default(retention), expected, "{settings:?}");
         }
+    }
+
+    #[test]
+    fn what_was_set_at_run_time_wins_and_the_node_over_all_nodes() {
+        let texts = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .collect()
+        };
+        let mut broker = BrokerConfig::default();
+        broker.set("log.retention.ms", "1000").unwrap();
+        let all = texts(&[("log.retention.ms", "2000"), ("num.partitions", "9")]);
+        let node = texts(&[("log.retention.ms", "3000"), ("log.segment.bytes", "x")]);
+        let table = [
+            (None, None, 1000, ConfigSource::StaticBroker),
+            (None, Some(&all), 2000, ConfigSource::DynamicDefault),
+            (Some(&node), Some(&all), 3000, ConfigSource::DynamicBroker),
+        ];
+        let retention = topic_definitions::find("retention.ms").unwrap();
+        for (node, all, value, source) in table {
+            let broker = broker.with_dynamic(node, all);
+            let expected = BrokerSetting {
+                value: Some(ConfigValue::Integer(value)),
+                source,
+            };
+            assert_eq!(broker.topic_default(retention), expected);
+            assert_eq!(broker.num_partitions(), 1, "read-only");
+            assert_eq!(broker.layers("log.segment.bytes").count(), 0, "unreadable");
+        }
+        assert!(is_dynamic("log.cleanup.policy") && is_dynamic("min.insync.replicas"));
+        assert!(!is_dynamic("num.partitions") && !is_dynamic("log.retention.hours"));
     }
 
     #[test]

@@ -363,6 +363,13 @@ pub static BROKER_CONFIGS: &[ConfigDefinition] = &[
         "The most connections from one address at once; Kafka's default is without limit.",
     ),
     broker(
+        "max.incremental.fetch.session.cache.slots",
+        ConfigType::Int,
+        Some("1000"),
+        Rule::AtLeast(0),
+        "The most incremental fetch sessions that each node keeps.",
+    ),
+    broker(
         "max.request.partition.size.limit",
         ConfigType::Int,
         Some("2000"),

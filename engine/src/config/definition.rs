@@ -56,6 +56,10 @@ impl ConfigType {
 pub enum ConfigSource {
     /// Set on the topic itself.
     Topic = 1,
+    /// Set on one node while it runs.
+    DynamicBroker = 2,
+    /// Set on every node while they run.
+    DynamicDefault = 3,
     /// Set in the server's configuration file or on its command line.
     StaticBroker = 4,
     /// Built in.

@@ -102,6 +102,8 @@ pub struct MemoryBudgets {
     pub lane_read_bytes: usize,
     /// Accepted data that is not flushed yet; producers wait above it.
     pub lane_unflushed_bytes: usize,
+    /// Fetch sessions of consumers.
+    pub lane_fetch_session_bytes: usize,
     /// What groups and their offsets take.
     pub lane_group_bytes: usize,
     /// Responses of one connection that wait for its socket.
@@ -176,6 +178,7 @@ impl Default for ServerSettings {
                 lane_tail_bytes: 64 << 20,
                 lane_read_bytes: 32 << 20,
                 lane_unflushed_bytes: 64 << 20,
+                lane_fetch_session_bytes: 64 << 20,
                 lane_group_bytes: 256 << 20,
                 connection_response_bytes: 16 << 20,
             },

@@ -177,6 +177,10 @@ const OWN_SETTINGS: &[(&str, Apply)] = &[
         };
         Ok(())
     }),
+    ("lane_fetch_session_bytes", |draft, text| {
+        draft.settings.memory.lane_fetch_session_bytes = size(text, 1 << 20)?;
+        Ok(())
+    }),
     ("lane_group_bytes", |draft, text| {
         draft.settings.memory.lane_group_bytes = size(text, 1 << 20)?;
         Ok(())

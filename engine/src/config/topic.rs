@@ -119,7 +119,7 @@ impl TopicConfig {
     pub fn server_defaults(broker: &BrokerConfig) -> Self {
         let mut config = Self::default();
         for topic in TOPIC_CONFIGS {
-            if let Some(value) = broker.static_topic_default(topic) {
+            if let Some((value, _)) = broker.given_topic_default(topic) {
                 config.set(topic.definition.name, &value);
             }
         }

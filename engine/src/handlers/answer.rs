@@ -8,15 +8,17 @@ use corelane_net::api::{
 };
 use corelane_net::response::Response;
 use corelane_net::server::{CloseReason, ConnectionInfo, Pending};
-use kafka_wire::RequestResponsePair;
+use kafka_wire::{ListPartitionReassignmentsRequest, RequestResponsePair};
 
 use super::fetch::FetchSlice;
 use super::service::Owned;
 use super::{
-    configs, coordinator, delete_records, groups, leader_epoch, list_offsets, metadata,
-    producer_id, topics,
+    configs, coordinator, delete_records, features, groups, leader_epoch, list_offsets, log_dirs,
+    metadata, producer_id, producers, quorum, topics,
 };
 use crate::lane::Lane;
+use crate::metadata::controller::alter_reassignments::alter_reassignments;
+use crate::metadata::describe;
 
 pub(super) type Answer = Result<Response<FetchSlice>, CloseReason>;
 
@@ -75,6 +77,48 @@ async fn dispatch(lane: Rc<Lane>, request: Owned) -> Answer {
         }
         api::INCREMENTAL_ALTER_CONFIGS => {
             answer(request, |asked| configs::alter(lane, asked)).await
+        }
+        api::ALTER_CONFIGS => answer(request, |asked| configs::replace(lane, asked)).await,
+        api::LIST_CONFIG_RESOURCES => {
+            answer(request, |asked| async move {
+                describe::config_resources::list_config_resources(
+                    &asked,
+                    version,
+                    &lane.image(),
+                    &lane.nodes(),
+                )
+            })
+            .await
+        }
+        api::DESCRIBE_LOG_DIRS => answer(request, |asked| log_dirs::describe(lane, asked)).await,
+        api::DESCRIBE_PRODUCERS => answer(request, |asked| producers::describe(lane, asked)).await,
+        api::ELECT_LEADERS => {
+            answer(request, |asked| async move {
+                describe::elections::elect_leaders(&asked, &lane.image())
+            })
+            .await
+        }
+        api::ALTER_PARTITION_REASSIGNMENTS => {
+            answer(request, |asked| async move {
+                alter_reassignments(&asked, &lane.image(), &lane.defaults(), &lane.nodes())
+            })
+            .await
+        }
+        api::LIST_PARTITION_REASSIGNMENTS => {
+            answer(request, |_: ListPartitionReassignmentsRequest| async {
+                describe::elections::list_reassignments()
+            })
+            .await
+        }
+        api::DESCRIBE_QUORUM => {
+            answer(request, |asked| quorum::describe(lane, asked, version)).await
+        }
+        api::UPDATE_FEATURES => {
+            answer(request, |asked| async move {
+                let features = api::ServerFeatures::default();
+                features::update(&asked, version, &features, &lane.nodes())
+            })
+            .await
         }
         api::LIST_OFFSETS => {
             answer(request, |asked| list_offsets::handle(lane, asked, version)).await

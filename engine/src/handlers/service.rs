@@ -10,6 +10,7 @@ use corelane_net::server::{CloseReason, ConnectionInfo, Pending, Service};
 
 use super::fetch::FetchSlice;
 use super::{answer, fetch, produce};
+use crate::fetch_session::FetchSessions;
 use crate::group::classic::Client;
 use crate::lane::Lane;
 
@@ -22,12 +23,22 @@ const ROOM_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Serves Kafka requests on one lane.
 pub struct KafkaService {
     lane: Rc<Lane>,
+    fetch_sessions: Rc<FetchSessions>,
 }
 
 impl KafkaService {
     /// The service of `lane`.
     pub fn new(lane: Rc<Lane>) -> Self {
-        Self { lane }
+        let fetch_sessions = Rc::new(FetchSessions::new(
+            lane.cluster.fetch_sessions.slots_max,
+            lane.cluster.fetch_sessions.bytes_max,
+            lane.index,
+            lane.cluster.lanes,
+        ));
+        Self {
+            lane,
+            fetch_sessions,
+        }
     }
 }
 
@@ -44,7 +55,7 @@ impl Service for KafkaService {
                 produce::handle(&self.lane, &header, body)
             }
             api::FETCH if header.has_supported_version() => {
-                fetch::handle(&self.lane, &header, body)
+                fetch::handle(&self.lane, &self.fetch_sessions, &header, body)
             }
             _ => answer::control(&self.lane, connection, &header, body),
         }

@@ -29,7 +29,7 @@ use corelane_storage::{LaneLogs, LogConfig, RecoveryReport};
 use crate::clock::Clock;
 use crate::coordinator::GroupCoordinator;
 use crate::headroom::Room;
-use crate::metadata::{MetadataImage, MetadataRecord, Nodes};
+use crate::metadata::{Defaults, MetadataImage, MetadataRecord, Nodes};
 use crate::metrics::{LaneCounters, LaneSample};
 use crate::partition::{Partition, PartitionLimits};
 use crate::server::cluster::Cluster;
@@ -63,6 +63,8 @@ pub struct Lane {
     room: Cell<Room>,
     image: RefCell<MetadataImage>,
     nodes: Rc<Nodes>,
+    /// Settings with those on top that were set while the server runs.
+    defaults: RefCell<Rc<Defaults>>,
     routes: RefCell<RouteTable>,
     controller: RefCell<Option<Rc<crate::server::controller::Controller>>>,
     producer_ids: crate::server::producer_ids::ProducerIdBlock,
@@ -82,6 +84,7 @@ impl Lane {
         let image = MetadataImage::new(cluster.defaults.topics.clone());
         let nodes = Rc::new(cluster.nodes());
         let groups = GroupCoordinator::new(&cluster, Rc::clone(&clock));
+        let defaults = RefCell::new(Rc::new(cluster.defaults.clone()));
         Rc::new(Self {
             index,
             cluster,
@@ -93,6 +96,7 @@ impl Lane {
             room: Cell::default(),
             image: RefCell::new(image),
             nodes,
+            defaults,
             routes: RefCell::new(RouteTable::default()),
             controller: RefCell::new(None),
             producer_ids: crate::server::producer_ids::ProducerIdBlock::default(),
@@ -109,6 +113,23 @@ impl Lane {
     /// The nodes that clients are told of.
     pub fn nodes(&self) -> Rc<Nodes> {
         Rc::clone(&self.nodes)
+    }
+
+    /// The settings in effect on this lane's node.
+    pub fn defaults(&self) -> Rc<Defaults> {
+        Rc::clone(&self.defaults.borrow())
+    }
+
+    /// Takes over the broker settings that the metadata holds.
+    fn sync_defaults(&self) {
+        let mut image = self.image.borrow_mut();
+        let node = self.nodes.id_of_lane(self.index);
+        let defaults = self
+            .cluster
+            .defaults
+            .with_dynamic(image.broker_configs(Some(node)), image.broker_configs(None));
+        image.set_topic_defaults(defaults.topics.clone());
+        *self.defaults.borrow_mut() = Rc::new(defaults);
     }
 
     /// The producer ids that this lane may hand out.
@@ -188,6 +209,7 @@ impl Lane {
     pub async fn install(self: &Rc<Self>, image: MetadataImage) -> anyhow::Result<()> {
         let topics: Vec<TopicId> = image.topics().map(|topic| topic.id).collect();
         *self.image.borrow_mut() = image;
+        self.sync_defaults();
         let jobs = topics
             .iter()
             .flat_map(|topic| self.own_logs(*topic))
@@ -232,6 +254,20 @@ impl Lane {
                 }
                 image.apply(record)?;
             }
+        }
+        if records
+            .iter()
+            .any(|record| matches!(record, MetadataRecord::BrokerConfig { .. }))
+        {
+            // They give topics their defaults: whatever topic has none of its own has others now.
+            self.sync_defaults();
+            touched = self
+                .image
+                .borrow()
+                .topics()
+                .map(|topic| topic.id)
+                .chain(touched)
+                .collect();
         }
         let mut outcome = Ok(());
         for topic in touched {

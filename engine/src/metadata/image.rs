@@ -146,6 +146,8 @@ pub struct MetadataImage {
     partitions_total: usize,
     last_log_id: LogId,
     next_producer_id: ProducerId,
+    // Of every node under `None`.
+    broker_configs: BTreeMap<Option<i32>, BTreeMap<String, String>>,
 }
 
 impl MetadataImage {
@@ -199,6 +201,17 @@ impl MetadataImage {
                     Some(value) => topic.configs.insert(name.clone(), value.clone()),
                     None => topic.configs.remove(name),
                 };
+                Ok(())
+            }
+            MetadataRecord::BrokerConfig { node, name, value } => {
+                let configs = self.broker_configs.entry(*node).or_default();
+                match value {
+                    Some(value) => configs.insert(name.clone(), value.clone()),
+                    None => configs.remove(name),
+                };
+                if configs.is_empty() {
+                    self.broker_configs.remove(node);
+                }
                 Ok(())
             }
             MetadataRecord::RemoveTopic { topic_id } => self.remove_topic(*topic_id),
@@ -432,6 +445,21 @@ impl MetadataImage {
                     .map(|(name, value)| (name.as_str(), value.as_str())),
             ),
         }
+    }
+
+    /// The broker settings that were set while the server runs: of one node, or of every node (`None`).
+    pub fn broker_configs(&self, node: Option<i32>) -> Option<&BTreeMap<String, String>> {
+        self.broker_configs.get(&node)
+    }
+
+    /// The nodes that have broker settings of their own.
+    pub fn nodes_with_configs(&self) -> impl Iterator<Item = i32> + '_ {
+        self.broker_configs.keys().filter_map(|node| *node)
+    }
+
+    /// Takes other settings for topics without settings of their own.
+    pub fn set_topic_defaults(&mut self, topic_defaults: TopicConfig) {
+        self.topic_defaults = topic_defaults;
     }
 
     /// The settings in effect of a topic without settings of its own.

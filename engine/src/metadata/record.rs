@@ -62,6 +62,15 @@ pub enum MetadataRecord {
         /// Its value; `None` goes back to the server's default.
         value: Option<String>,
     },
+    /// A broker setting was set while the server runs, or taken back.
+    BrokerConfig {
+        /// The node; `None` is every node.
+        node: Option<i32>,
+        /// The setting.
+        name: String,
+        /// Its value; `None` goes back to what was set at start, or the default.
+        value: Option<String>,
+    },
     /// A topic was deleted with all its partitions.
     RemoveTopic {
         /// The topic.
@@ -173,6 +182,14 @@ struct TopicConfigFields {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct BrokerConfigFields {
+    node: Option<i32>,
+    name: String,
+    value: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RemoveTopicFields {
     topic_id: String,
 }
@@ -192,7 +209,7 @@ impl MetadataRecord {
             | Self::PartitionLane { topic_id, .. }
             | Self::TopicConfig { topic_id, .. }
             | Self::RemoveTopic { topic_id } => Some(*topic_id),
-            Self::Lanes { .. } | Self::ProducerIds { .. } => None,
+            Self::Lanes { .. } | Self::BrokerConfig { .. } | Self::ProducerIds { .. } => None,
         }
     }
 
@@ -245,6 +262,14 @@ impl MetadataRecord {
                 "topic_config",
                 TopicConfigFields {
                     topic_id: topic_id.to_string(),
+                    name: name.clone(),
+                    value: value.clone(),
+                },
+            ),
+            Self::BrokerConfig { node, name, value } => write(
+                "broker_config",
+                BrokerConfigFields {
+                    node: *node,
                     name: name.clone(),
                     value: value.clone(),
                 },
@@ -313,6 +338,10 @@ impl MetadataRecord {
                     name: fields.name,
                     value: fields.value,
                 }
+            }
+            "broker_config" => {
+                let BrokerConfigFields { node, name, value } = read(&kind, data)?;
+                Self::BrokerConfig { node, name, value }
             }
             "remove_topic" => {
                 let fields: RemoveTopicFields = read(&kind, data)?;

@@ -43,6 +43,22 @@ fn golden() -> Vec<(MetadataRecord, &'static str)> {
             r#"{"v":1,"type":"partition_lane","data":{"topic_id":"AQEBAQEBAQEBAQEBAQEBAQ","index":2,"lane":0,"leader_epoch":1}}"#,
         ),
         (
+            MetadataRecord::BrokerConfig {
+                node: Some(1001),
+                name: "log.retention.ms".into(),
+                value: Some("1000".into()),
+            },
+            r#"{"v":1,"type":"broker_config","data":{"node":1001,"name":"log.retention.ms","value":"1000"}}"#,
+        ),
+        (
+            MetadataRecord::BrokerConfig {
+                node: None,
+                name: "log.retention.ms".into(),
+                value: None,
+            },
+            r#"{"v":1,"type":"broker_config","data":{"node":null,"name":"log.retention.ms","value":null}}"#,
+        ),
+        (
             MetadataRecord::TopicConfig {
                 topic_id: id(1),
                 name: "retention.ms".into(),

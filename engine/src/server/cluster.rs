@@ -22,6 +22,17 @@ pub struct Cluster {
     pub fetch_size_bytes_max: usize,
     /// What the groups of each lane may take, in bytes.
     pub group_size_bytes_max: usize,
+    /// Bounds on the fetch sessions of each lane.
+    pub fetch_sessions: FetchSessionLimits,
+}
+
+/// Bounds on the fetch sessions of one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchSessionLimits {
+    /// Sessions.
+    pub slots_max: usize,
+    /// Bytes of all of them; one session may have half of it.
+    pub bytes_max: usize,
 }
 
 impl Cluster {

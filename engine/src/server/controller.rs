@@ -123,6 +123,11 @@ impl Controller {
         ))
     }
 
+    /// Exclusive end of the metadata log's durable records.
+    pub fn end_offset(&self) -> Offset {
+        self.log.readable_offset()
+    }
+
     /// Decides on the current image, makes the decision durable and has every lane apply it.
     ///
     /// On return all records are durable and every lane serves by them. A decision without records costs no write.
@@ -145,7 +150,7 @@ impl Controller {
             })?;
         let (records, answer) = decision(Known {
             image: &lane.image(),
-            defaults: &lane.cluster.defaults,
+            defaults: &lane.defaults(),
             nodes: &lane.nodes(),
         });
         if !records.is_empty() {

@@ -143,6 +143,10 @@ impl Server {
             defaults: settings.metadata_defaults(),
             fetch_size_bytes_max: settings.broker.fetch_size_bytes_max(),
             group_size_bytes_max: settings.memory.lane_group_bytes,
+            fetch_sessions: cluster::FetchSessionLimits {
+                slots_max: settings.broker.fetch_sessions_max(),
+                bytes_max: settings.memory.lane_fetch_session_bytes,
+            },
         });
 
         let admin = admin_socket

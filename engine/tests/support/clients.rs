@@ -67,6 +67,8 @@ fn run(mut command: Command, program: &str, server: &Server) {
     let output = File::create(&output_path).expect("a file for the program's output");
     let errors = output.try_clone().expect("a second handle of it");
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
+    // Cargo's names the folder of the librdkafka that the rdkafka crate built; kcat must have the one it came with.
+    command.env_remove("LD_LIBRARY_PATH");
     let mut process = command.spawn().unwrap_or_else(|error| {
         panic!("cannot run {command:?}: {error}; run engine/tests/clients/setup once, which installs what is missing")
     });
@@ -85,12 +87,37 @@ fn run(mut command: Command, program: &str, server: &Server) {
     let printed = fs::read(&output_path).unwrap_or_default();
     println!("{}", String::from_utf8_lossy(&printed));
     match status {
-        Some(status) => assert!(
-            status.success(),
-            "{program} ended with {status}; what it printed is above"
-        ),
+        Some(status) => {
+            assert!(
+                status.success(),
+                "{program} ended with {status}; what it printed is above"
+            );
+            record(program, server, &String::from_utf8_lossy(&printed));
+        }
         None => panic!("{program} did not end within {DEADLINE:?}; what it printed is above"),
     }
+}
+
+/// Keeps what a client's program said of itself and of its checks, for the table in docs/COMPATIBILITY.md that
+/// `clients/table` makes. Lines that count: `client NAME VERSION`, and `ok CHECK (SECONDS s)` without the seconds.
+pub(crate) fn record(program: &str, server: &Server, printed: &str) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("inside the target folder")
+        .join("clients/checked");
+    fs::create_dir_all(&folder).expect("a folder for the outcomes");
+    let mut kept = String::new();
+    for line in printed.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("client"), Some(_)) => kept.push_str(line),
+            (Some("ok"), Some(check)) => kept.extend(["ok ", check]),
+            _ => continue,
+        }
+        kept.push('\n');
+    }
+    let path = folder.join(format!("{program}.{}.txt", server.mode()));
+    fs::write(path, kept).expect("the outcomes can be kept");
 }
 
 /// Fails with advice if kcat is not installed.

@@ -260,6 +260,11 @@ impl Server {
         }
     }
 
+    /// How its lanes are reached, as the option says it.
+    pub(crate) fn mode(&self) -> &'static str {
+        self.listen.flag()
+    }
+
     /// A folder of this test, for files of its programs. Removed with the server's data.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder

@@ -60,6 +60,7 @@ impl<D: Disk> PartitionLog<D> {
             .await
             .map_err(self.io("write log start"))?;
         self.state.borrow_mut().offsets.advance_start(to);
+        self.wake_progress();
         let below = {
             let state = self.state.borrow();
             expired_segments(
@@ -178,6 +179,7 @@ impl<D: Disk> PartitionLog<D> {
             }
             gone
         };
+        self.wake_progress();
         let count = gone.len();
         let retired = self.delete_segments(gone).await?;
         self.lane

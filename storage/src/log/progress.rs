@@ -15,8 +15,8 @@ pub struct ProgressWaiter<D: Disk> {
 }
 
 impl<D: Disk> ProgressWaiter<D> {
-    /// Wakes `waker` once, at the next advance of the readable offset or when the log is fenced. Takes the place of what
-    /// was registered before. Register first and look at the log then: progress made before is not told.
+    /// Wakes `waker` once, at the next advance of the readable offset or of the log start, or when the log is fenced. Takes
+    /// the place of what was registered before. Register first and look at the log then: progress made before is not told.
     pub fn register(&mut self, waker: &Waker) {
         let mut state = self.log.state.borrow_mut();
         let old = state.waiters.register_slot(self.slot, waker);

@@ -1,4 +1,4 @@
-//! `IncrementalAlterConfigs` (v0 and v1): topics' settings; broker settings are read-only.
+//! `IncrementalAlterConfigs` (v0 and v1): topics' settings, and those of brokers that can change while they run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,10 +7,11 @@ use kafka_wire::incremental_alter_configs_request::{AlterConfigsResource, Altera
 use kafka_wire::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_wire::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
+use super::alter_brokers::alter_broker;
 use super::{Decision, Defaults, Rejection};
 use crate::config::definition::echo;
 use crate::config::topic::validate_overrides;
-use crate::config::{ConfigType, topic_definitions};
+use crate::config::{ConfigDefinition, ConfigType, topic_definitions};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::nodes::Nodes;
 use crate::metadata::record::MetadataRecord;
@@ -20,9 +21,11 @@ use crate::metadata::topic_name;
 pub const RESOURCE_TOPIC: i8 = 2;
 /// Kafka's number for brokers among the kinds of configuration resources.
 pub const RESOURCE_BROKER: i8 = 4;
+/// Kafka's number for the loggers of a broker among the kinds of configuration resources.
+pub const RESOURCE_BROKER_LOGGER: i8 = 8;
 
-const SET: i8 = 0;
-const DELETE: i8 = 1;
+pub(super) const SET: i8 = 0;
+pub(super) const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
@@ -109,7 +112,10 @@ fn alter(
     }
     match resource.resource_type {
         RESOURCE_TOPIC => alter_topic(resource, image, defaults),
-        RESOURCE_BROKER => alter_broker(resource, nodes).map(|()| Vec::new()),
+        RESOURCE_BROKER => alter_broker(resource, image, defaults, nodes),
+        RESOURCE_BROKER_LOGGER => Err(Rejection::invalid_request(
+            "Log levels are set with --log-level or CORELANE_LOG, and stay while the server runs.",
+        )),
         other => Err(Rejection::invalid_request(format!(
             "Unknown resource type {other}"
         ))),
@@ -132,7 +138,17 @@ fn alter_topic(
     let before = topic.map(|topic| topic.configs.clone()).unwrap_or_default();
     let mut after = before.clone();
     for config in &resource.configs {
-        match changed(config, &before, defaults)? {
+        let definition = topic_definitions::find(&config.name);
+        let default = || {
+            definition
+                .and_then(|topic| Some(defaults.broker.topic_default(topic).value?.to_string()))
+        };
+        match changed(
+            config,
+            &before,
+            definition.map(|topic| &topic.definition),
+            default,
+        )? {
             Some(value) => after.insert(config.name.to_string(), value),
             None => after.remove(config.name.as_str()),
         };
@@ -157,10 +173,11 @@ fn alter_topic(
 }
 
 /// What one operation makes of a setting; `None` goes back to the default.
-fn changed(
+pub(super) fn changed(
     config: &AlterableConfig,
     before: &BTreeMap<String, String>,
-    defaults: &Defaults,
+    definition: Option<&ConfigDefinition>,
+    default: impl FnOnce() -> Option<String>,
 ) -> Result<Option<String>, Rejection> {
     let name = config.name.as_str();
     let text = config.value.as_deref().unwrap_or_default();
@@ -170,9 +187,7 @@ fn changed(
         SUBTRACT => "SUBTRACT",
         _ => return Ok(Some(text.to_owned())),
     };
-    let Some(topic) =
-        topic_definitions::find(name).filter(|topic| topic.definition.kind == ConfigType::List)
-    else {
+    if definition.is_none_or(|definition| definition.kind != ConfigType::List) {
         return Err(Rejection::new(
             ErrorCode::InvalidConfig,
             format!(
@@ -180,15 +195,12 @@ fn changed(
                 echo(name)
             ),
         ));
-    };
-    let current = before.get(name).cloned().unwrap_or_else(|| {
-        defaults
-            .broker
-            .topic_default(topic)
-            .value
-            .map(|value| value.to_string())
-            .unwrap_or_default()
-    });
+    }
+    let current = before
+        .get(name)
+        .cloned()
+        .or_else(default)
+        .unwrap_or_default();
     let mut elements: Vec<&str> = elements(&current).collect();
     for element in self::elements(text) {
         let at = elements.iter().position(|known| *known == element);
@@ -207,37 +219,4 @@ fn elements(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|element| !element.is_empty())
-}
-
-/// Nothing can be changed while the server runs, and nothing set that way can be taken back.
-fn alter_broker(resource: &AlterConfigsResource, nodes: &Nodes) -> Result<(), Rejection> {
-    let name = resource.resource_name.as_str();
-    if !name.is_empty() {
-        let id: i32 = name.parse().map_err(|_| {
-            Rejection::invalid_request(format!(
-                "Node id must be an integer, but it is: {}",
-                echo(name)
-            ))
-        })?;
-        if nodes.node(id).is_none() {
-            return Err(Rejection::invalid_request(format!(
-                "Unexpected broker id, expected {}, but received {id}",
-                nodes.ids()
-            )));
-        }
-    }
-    let set: Vec<String> = resource
-        .configs
-        .iter()
-        .filter(|config| config.config_operation != DELETE)
-        .take(10)
-        .map(|config| echo(&config.name))
-        .collect();
-    if set.is_empty() {
-        return Ok(());
-    }
-    Err(Rejection::invalid_request(format!(
-        "Cannot update these configs dynamically: Set({}). Set them in the configuration file or with --set, and restart.",
-        set.join(", ")
-    )))
 }

@@ -287,9 +287,9 @@ fn refusals_are_kafkas_and_change_nothing() {
         (
             4,
             "",
-            &[("log.retention.ms", SET, Some("3"))],
+            &[("log.retention.hours", SET, Some("3"))],
             InvalidRequest,
-            "Cannot update these configs dynamically: Set(log.retention.ms)",
+            "Cannot update these configs dynamically: Set(log.retention.hours)",
         ),
         (
             4,
@@ -305,7 +305,8 @@ fn refusals_are_kafkas_and_change_nothing() {
             InvalidRequest,
             "Node id must be an integer, but it is: x",
         ),
-        (8, "1000", &[], InvalidRequest, "Unknown resource type 8"),
+        (8, "1000", &[], InvalidRequest, "Log levels are set with"),
+        (16, "x", &[], InvalidRequest, "Unknown resource type 16"),
         (0, "", &[], InvalidRequest, "Unknown resource type 0"),
     ];
     for (kind, name, operations, code, message) in table {

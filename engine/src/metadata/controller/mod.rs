@@ -3,12 +3,15 @@
 //! Pure and total: every request gets a response, whatever it holds. What one request may create is bounded by [`Limits`]
 //! before memory is taken for it. One topic that is refused does not stop the others of its request.
 
+mod alter_brokers;
 pub mod alter_configs;
+pub mod alter_reassignments;
 pub mod auto_create;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
 pub mod producer_ids;
+pub mod replace_configs;
 
 mod planner;
 mod rejection;
@@ -16,9 +19,11 @@ mod rejection;
 #[cfg(test)]
 mod alter_configs_tests;
 #[cfg(test)]
+mod broker_configs_tests;
+#[cfg(test)]
 mod create_topics_tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::record::MetadataRecord;
 use crate::config::{BrokerConfig, TopicConfig};
@@ -56,6 +61,23 @@ pub struct Defaults {
     pub topics: TopicConfig,
     /// Bounds.
     pub limits: Limits,
+}
+
+impl Defaults {
+    /// These with the broker settings on top that were set while the server runs: of one node, and of every node.
+    #[must_use]
+    pub fn with_dynamic(
+        &self,
+        node: Option<&BTreeMap<String, String>>,
+        every_node: Option<&BTreeMap<String, String>>,
+    ) -> Self {
+        let broker = self.broker.with_dynamic(node, every_node);
+        Self {
+            topics: TopicConfig::server_defaults(&broker),
+            broker,
+            limits: self.limits,
+        }
+    }
 }
 
 /// The names that occur more than once.

@@ -12,18 +12,27 @@ use kafka_wire::describe_configs_response::{
 };
 use kafka_wire::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_wire_core::StrBytes;
+use tracing::level_filters::LevelFilter;
 
+use crate::config::broker::{BrokerConfig, is_dynamic};
 use crate::config::broker_definitions::{self, BROKER_CONFIGS};
 use crate::config::definition::echo;
 use crate::config::topic_definitions::{TOPIC_CONFIGS, TopicConfigDefinition};
 use crate::config::{ConfigDefinition, ConfigSource, ConfigType};
-use crate::metadata::controller::alter_configs::{RESOURCE_BROKER, RESOURCE_TOPIC};
+use crate::metadata::controller::alter_configs::{
+    RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_TOPIC,
+};
 use crate::metadata::controller::{Defaults, Rejection};
 use crate::metadata::image::{MetadataImage, TopicMeta};
 use crate::metadata::nodes::{AdvertisedNode, Nodes};
 use crate::metadata::topic_name;
 
-/// Answers a `DescribeConfigs` request.
+/// Kafka's name of the logger above all others.
+const ROOT_LOGGER: &str = "root";
+/// Kafka's number for the source of a logger's level.
+const BROKER_LOGGER_SOURCE: i8 = 6;
+
+/// Answers a `DescribeConfigs` request. `defaults` are those of the node that answers.
 pub fn describe_configs(
     request: &DescribeConfigsRequest,
     image: &MetadataImage,
@@ -97,36 +106,81 @@ impl Question<'_> {
                     .map(|config| self.topic_config(config, topic))
                     .collect())
             }
-            // The settings of all brokers that were changed while they ran: there are none.
-            RESOURCE_BROKER if name.is_empty() => Ok(Vec::new()),
+            // What was set for all brokers while they run.
+            RESOURCE_BROKER if name.is_empty() => Ok(image
+                .broker_configs(None)
+                .into_iter()
+                .flatten()
+                .filter_map(|(name, _)| broker_definitions::find(name))
+                .filter(|definition| is_asked(definition.name))
+                .map(|definition| {
+                    let all = self
+                        .defaults
+                        .broker
+                        .with_dynamic(None, image.broker_configs(None));
+                    let mut config = self.broker_config(definition, &all);
+                    config.synonyms.truncate(1);
+                    config
+                })
+                .collect()),
             RESOURCE_BROKER => {
-                let id: i32 = name.parse().map_err(|_| {
-                    Rejection::invalid_request(format!(
-                        "Broker id must be an integer, but it is: {}",
-                        echo(name)
-                    ))
-                })?;
-                let node = self.nodes.node(id).ok_or_else(|| {
-                    Rejection::invalid_request(format!(
-                        "Unexpected broker id, expected {} or empty string, but received {id}",
-                        self.nodes.ids()
-                    ))
-                })?;
+                let node = self.node(name)?;
+                let broker = self.defaults.broker.with_dynamic(
+                    image.broker_configs(Some(node.id)),
+                    image.broker_configs(None),
+                );
                 let mut configs = self.node_configs(node);
                 configs.extend(
                     BROKER_CONFIGS
                         .iter()
-                        .map(|definition| self.broker_config(definition)),
+                        .map(|definition| self.broker_config(definition, &broker)),
                 );
                 configs.retain(|config| is_asked(&config.name));
                 configs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
                 Ok(configs)
+            }
+            RESOURCE_BROKER_LOGGER => {
+                self.node(name)?;
+                Ok(is_asked(ROOT_LOGGER)
+                    .then(|| self.root_logger())
+                    .into_iter()
+                    .collect())
             }
             other => Err(Rejection::invalid_request(format!(
                 "Unexpected resource type {other} for resource {}",
                 echo(name)
             ))),
         }
+    }
+
+    fn node(&self, name: &str) -> Result<&AdvertisedNode, Rejection> {
+        let id: i32 = name.parse().map_err(|_| {
+            Rejection::invalid_request(format!(
+                "Broker id must be an integer, but it is: {}",
+                echo(name)
+            ))
+        })?;
+        self.nodes.node(id).ok_or_else(|| {
+            Rejection::invalid_request(format!(
+                "Unexpected broker id, expected {} or empty string, but received {id}",
+                self.nodes.ids()
+            ))
+        })
+    }
+
+    /// The server has one level for all that it logs, but for targets that `--log-level` names.
+    fn root_logger(&self) -> DescribeConfigsResourceResult {
+        let mut result = DescribeConfigsResourceResult::default();
+        let level = LevelFilter::current().to_string().to_uppercase();
+        result.name = StrBytes::from(ROOT_LOGGER);
+        result.value = Some(StrBytes::from(level));
+        result.read_only = true;
+        result.config_source = BROKER_LOGGER_SOURCE;
+        result.config_type = ConfigType::String.wire();
+        result.documentation = self
+            .with_documentation
+            .then(|| StrBytes::from("The level of the server's log; set with --log-level."));
+        result
     }
 
     fn topic_config(
@@ -150,12 +204,8 @@ impl Question<'_> {
                 .filter_map(|synonym| broker_definitions::find(synonym.name))
         };
         for synonym in synonyms() {
-            if let Some(value) = broker.set_value(synonym.name) {
-                found.push((
-                    synonym.name,
-                    Some(value.to_string()),
-                    ConfigSource::StaticBroker,
-                ));
+            for (value, source) in broker.layers(synonym.name) {
+                found.push((synonym.name, Some(value.to_string()), source));
             }
         }
         for synonym in synonyms() {
@@ -185,15 +235,15 @@ impl Question<'_> {
         self.result(definition, value, &found, false)
     }
 
-    fn broker_config(&self, definition: &ConfigDefinition) -> DescribeConfigsResourceResult {
-        let mut found: Vec<Found> = Vec::new();
-        if let Some(value) = self.defaults.broker.set_value(definition.name) {
-            found.push((
-                definition.name,
-                Some(value.to_string()),
-                ConfigSource::StaticBroker,
-            ));
-        }
+    fn broker_config(
+        &self,
+        definition: &ConfigDefinition,
+        broker: &BrokerConfig,
+    ) -> DescribeConfigsResourceResult {
+        let mut found: Vec<Found> = broker
+            .layers(definition.name)
+            .map(|(value, source)| (definition.name, Some(value.to_string()), source))
+            .collect();
         if let Some(default) = definition.default {
             found.push((
                 definition.name,
@@ -202,16 +252,18 @@ impl Question<'_> {
             ));
         }
         let value = found.first().and_then(|(_, value, _)| value.clone());
-        self.result(definition, value, &found, true)
+        self.result(definition, value, &found, !is_dynamic(definition.name))
     }
 
     /// What differs from node to node.
     fn node_configs(&self, node: &AdvertisedNode) -> Vec<DescribeConfigsResourceResult> {
-        let rows: [(&'static str, ConfigType, Option<String>, &'static str); 4] = [
+        let listener = format!("PLAINTEXT://{}:{}", node.host, node.port);
+        let text = |text: &str| Some(text.to_owned());
+        let rows: [(&'static str, ConfigType, Option<String>, &'static str); 9] = [
             (
                 "advertised.listeners",
                 ConfigType::String,
-                Some(format!("PLAINTEXT://{}:{}", node.host, node.port)),
+                Some(listener.clone()),
                 "Where clients connect to this node.",
             ),
             (
@@ -227,10 +279,40 @@ impl Question<'_> {
                 "The rack of this server's nodes.",
             ),
             (
+                "inter.broker.listener.name",
+                ConfigType::String,
+                text("PLAINTEXT"),
+                "The listener between nodes; nodes of one server use none.",
+            ),
+            (
+                "inter.broker.protocol.version",
+                ConfigType::String,
+                text("4.1"),
+                "The Kafka release whose protocol is spoken; tools read it.",
+            ),
+            (
+                "listener.security.protocol.map",
+                ConfigType::List,
+                text("PLAINTEXT:PLAINTEXT"),
+                "The listeners and how they are protected.",
+            ),
+            (
+                "listeners",
+                ConfigType::List,
+                Some(listener),
+                "Where this node listens.",
+            ),
+            (
                 "node.id",
                 ConfigType::Int,
                 Some(node.id.to_string()),
                 "This node's id.",
+            ),
+            (
+                "process.roles",
+                ConfigType::List,
+                text("broker,controller"),
+                "What this server is.",
             ),
         ];
         rows.into_iter()

@@ -6,6 +6,7 @@ use kafka_wire::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_wire_core::{ApiVersion, KafkaEncode, StrBytes};
 
 use super::configs::describe_configs;
+use crate::config::broker::is_dynamic;
 use crate::metadata::controller::Defaults;
 use crate::metadata::record::MetadataRecord;
 use crate::metadata::test_support::{applied, image_of, nodes, topic_id};
@@ -133,7 +134,7 @@ fn all_topic_settings_are_told_but_internal_ones() {
 }
 
 #[test]
-fn broker_settings_are_read_only_and_complete() {
+fn broker_settings_are_complete_and_those_that_can_change_are_told() {
     let response = describe(
         vec![resource(4, "1001", None), resource(4, "", None)],
         &[("num.partitions", "4")],
@@ -143,7 +144,7 @@ fn broker_settings_are_read_only_and_complete() {
     assert!(
         configs
             .iter()
-            .all(|config| config.read_only && !config.is_sensitive)
+            .all(|config| config.read_only != is_dynamic(&config.name) && !config.is_sensitive)
     );
     let find = |name: &str| {
         show(
@@ -161,7 +162,7 @@ fn broker_settings_are_read_only_and_complete() {
         find("default.replication.factor"),
         "1@5 read-only type 3 from default.replication.factor=1@5"
     );
-    assert_eq!(find("log.retention.ms"), "null@5 read-only type 5 from ");
+    assert_eq!(find("log.retention.ms"), "null@5 type 5 from ");
     assert_eq!(
         find("broker.id"),
         "1001@4 read-only type 3 from broker.id=1001@4"
@@ -180,6 +181,67 @@ fn broker_settings_are_read_only_and_complete() {
 }
 
 #[test]
+fn what_was_set_at_run_time_stands_above_the_rest() {
+    let set = |node: Option<i32>, name: &str, value: &str| MetadataRecord::BrokerConfig {
+        node,
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+    };
+    let image = applied(
+        &image_of(Some(2), &[("a", &[0])]),
+        &[
+            set(None, "log.retention.ms", "2000"),
+            set(Some(1001), "log.retention.ms", "3000"),
+        ],
+    );
+    let mut defaults = Defaults::default();
+    defaults.broker.set("log.retention.ms", "1000").unwrap();
+    // As the first node sees it.
+    let defaults = defaults.with_dynamic(None, image.broker_configs(None));
+    let table = [
+        (
+            4,
+            "1000",
+            "log.retention.ms",
+            "2000@3 type 5 from log.retention.ms=2000@3 log.retention.ms=1000@4",
+        ),
+        (
+            4,
+            "1001",
+            "log.retention.ms",
+            "3000@2 type 5 from log.retention.ms=3000@2 log.retention.ms=2000@3 log.retention.ms=1000@4",
+        ),
+        (
+            4,
+            "",
+            "log.retention.ms",
+            "2000@3 type 5 from log.retention.ms=2000@3",
+        ),
+        (
+            2,
+            "a",
+            "retention.ms",
+            "2000@3 type 5 from log.retention.ms=2000@3 log.retention.ms=1000@4 log.retention.hours=168@5",
+        ),
+        (8, "1000", "root", "@6 read-only type 2 from "),
+    ];
+    for (kind, name, key, expected) in table {
+        let mut request = DescribeConfigsRequest::default();
+        request.include_synonyms = true;
+        request.resources = vec![resource(kind, name, Some(&[key]))];
+        let response = describe_configs(&request, &image, &defaults, &nodes(2));
+        let configs = &response.results[0].configs;
+        assert_eq!(configs.len(), 1, "{kind} {name}");
+        let shown = show(&configs[0]);
+        // The level itself is what this process logs at.
+        assert!(
+            shown == expected || kind == 8 && shown.ends_with(expected),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_described_is_told_by_its_code() {
     let table = [
         (2, "nosuch", 3, "The topic 'nosuch' does not exist."),
@@ -192,7 +254,8 @@ fn what_cannot_be_described_is_told_by_its_code() {
             "Unexpected broker id, expected 1000 to 1001 or empty string, but received 7",
         ),
         (4, "x", 42, "Broker id must be an integer, but it is: x"),
-        (8, "1000", 42, "Unexpected resource type 8"),
+        (16, "x", 42, "Unexpected resource type 16"),
+        (8, "7", 42, "Unexpected broker id"),
         (0, "", 42, "Unexpected resource type 0"),
     ];
     for (kind, name, code, message) in table {

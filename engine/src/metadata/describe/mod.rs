@@ -4,7 +4,10 @@
 //! as the records that this lane has applied.
 
 pub mod cluster;
+pub mod config_resources;
 pub mod configs;
+pub mod elections;
+pub mod quorum;
 pub mod topic_partitions;
 pub mod topics;
 

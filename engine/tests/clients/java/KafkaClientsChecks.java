@@ -82,6 +82,7 @@ public final class KafkaClientsChecks {
         checks.put("recordsOfAMebibyteAreTakenWhereAllowed", this::recordsOfAMebibyteAreTakenWhereAllowed);
         checks.put("consumingStartsAtAnyOffset", this::consumingStartsAtAnyOffset);
         checks.put("manyPartitionsAreConsumedTogether", this::manyPartitionsAreConsumedTogether);
+        checks.put("newsOfFewAmongManyPartitionsArrives", this::newsOfFewAmongManyPartitionsArrives);
         checks.put("offsetsAreFoundByTimestamp", this::offsetsAreFoundByTimestamp);
         checks.put("offsetsAreListed", this::offsetsAreListed);
         checks.put("recordsAreDeletedBelowAnOffset", this::recordsAreDeletedBelowAnOffset);
@@ -261,6 +262,43 @@ public final class KafkaClientsChecks {
         for (TopicPartition place : places) {
             allSame(received.get(place), varied(100), 0);
         }
+    }
+
+    /** The consumer keeps fetch sessions: partitions that change, are paused and come back must all be told. */
+    private void newsOfFewAmongManyPartitionsArrives() throws Exception {
+        String topic = create("few-of-many", 120, Map.of());
+        List<TopicPartition> places = new ArrayList<>();
+        for (int partition = 0; partition < 120; partition++) {
+            places.add(new TopicPartition(topic, partition));
+        }
+        try (var consumer = consumer(Map.of("fetch.max.wait.ms", 500))) {
+            consumer.assign(places);
+            consumer.seekToBeginning(places);
+            same(consumer.poll(Duration.ofMillis(300)).count(), 0, "records of empty partitions");
+            for (int round = 0; round < 4; round++) {
+                TopicPartition paused = places.get(round);
+                TopicPartition open = places.get(100 + round);
+                consumer.pause(List.of(paused));
+                send(topic, paused.partition(), varied(3), Map.of());
+                send(topic, open.partition(), varied(3), Map.of());
+                same(counts(consumer, 3), Map.of(open, 3), "records while one partition is paused");
+                consumer.resume(List.of(paused));
+                same(counts(consumer, 3), Map.of(paused, 3), "records of the partition that came back");
+            }
+        }
+    }
+
+    /** Polls until {@code wanted} records have come, and tells how many came of each partition. */
+    private static Map<TopicPartition, Integer> counts(KafkaConsumer<byte[], byte[]> consumer, int wanted) {
+        Map<TopicPartition, Integer> counts = new LinkedHashMap<>();
+        long end = System.nanoTime() + DEADLINE.toNanos();
+        while (counts.values().stream().mapToInt(Integer::intValue).sum() < wanted) {
+            check(System.nanoTime() < end, "only " + counts + " after " + DEADLINE);
+            for (var record : consumer.poll(Duration.ofMillis(500))) {
+                counts.merge(new TopicPartition(record.topic(), record.partition()), 1, Integer::sum);
+            }
+        }
+        return counts;
     }
 
     private void offsetsAreFoundByTimestamp() throws Exception {
@@ -511,6 +549,7 @@ public final class KafkaClientsChecks {
             System.exit(2);
         }
         Set<String> wanted = Set.of(Arrays.copyOfRange(arguments, 1, arguments.length));
+        System.out.println("client kafka-clients (Java) " + org.apache.kafka.common.utils.AppInfoParser.getVersion());
         List<String> failed = new ArrayList<>();
         KafkaClientsChecks subject = new KafkaClientsChecks(arguments[0]);
         subject.checks().forEach((name, check) -> {

@@ -35,8 +35,8 @@ def same(got, expected, what):
     assert got == expected, f"{what}: got {got!r}, expected {expected!r}"
 
 
-def run(checks):
-    """Runs the checks named on the command line, or all; exits with 1 if any failed.
+def run(checks, client):
+    """Runs the checks named on the command line, or all; exits with 1 if any failed. `client` is its name and version.
 
     Usage: PROGRAM BOOTSTRAP [CHECK]...
     """
@@ -46,6 +46,7 @@ def run(checks):
     unknown = set(wanted) - {check.__name__ for check in checks}
     if unknown:
         sys.exit(f"no such check: {', '.join(sorted(unknown))}")
+    print(f"client {client}", flush=True)
     failed = []
     for check in checks:
         if wanted and check.__name__ not in wanted:

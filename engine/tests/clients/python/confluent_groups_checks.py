@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import closing, contextmanager
 
+import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupState, KafkaError, KafkaException
 from confluent_kafka import ConsumerGroupTopicPartitions as GroupOffsets
 from confluent_kafka import Producer, TopicPartition
@@ -289,5 +290,6 @@ if __name__ == "__main__":
             topics_are_subscribed_by_pattern,
             offsets_are_reset_listed_altered_and_deleted_by_an_administrator,
             a_consumer_without_subscription_commits_for_its_group,
-        ]
+        ],
+        f"confluent-kafka (Python) {confluent_kafka.__version__} over librdkafka {confluent_kafka.libversion()[0]}, groups",
     )

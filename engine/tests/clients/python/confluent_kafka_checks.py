@@ -5,6 +5,7 @@ Usage: confluent_kafka_checks.py BOOTSTRAP [CHECK]...
 
 import threading
 
+import confluent_kafka
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -457,4 +458,4 @@ CHECKS = [
 ]
 
 if __name__ == "__main__":
-    run(CHECKS)
+    run(CHECKS, f"confluent-kafka (Python) {confluent_kafka.__version__} over librdkafka {confluent_kafka.libversion()[0]}")

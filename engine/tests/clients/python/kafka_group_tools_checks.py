@@ -8,7 +8,7 @@ import os
 import subprocess
 
 from checks import eventually, run, same
-from kafka_tools_checks import QUIET, tool, topics
+from kafka_tools_checks import QUIET, tool, topics, version
 
 
 def groups(broker, *arguments, **options):
@@ -133,5 +133,6 @@ if __name__ == "__main__":
             a_group_is_consumed_described_reset_and_deleted,
             verifiable_consumers_share_and_one_is_killed,
             state_is_read_from_the_internal_topic_by_kafkas_own_code,
-        ]
+        ],
+        f"Kafka's own programs {version()}, groups",
     )

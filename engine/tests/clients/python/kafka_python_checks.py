@@ -6,6 +6,7 @@ Usage: kafka_python_checks.py BOOTSTRAP [CHECK]...
 import threading
 from contextlib import closing
 
+import kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic, OffsetSpec
 
@@ -303,4 +304,4 @@ CHECKS = [
 ]
 
 if __name__ == "__main__":
-    run(CHECKS)
+    run(CHECKS, f"kafka-python {kafka.__version__}")

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import closing, contextmanager
 
+import kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -146,5 +147,6 @@ if __name__ == "__main__":
             members_come_and_go,
             a_static_member_comes_back_in_its_place,
             groups_are_listed_and_described,
-        ]
+        ],
+        f"kafka-python {kafka.__version__}, groups",
     )

@@ -35,6 +35,12 @@ def tool(name, *arguments, feed=None, fails=False):
     return done.stdout + (done.stderr if fails else "")
 
 
+def version():
+    """The version of the programs."""
+    (jar,) = Path(os.environ["CORELANE_TEST_JARS"]).glob("kafka-tools-[0-9]*.jar")
+    return jar.stem.removeprefix("kafka-tools-")
+
+
 def topics(broker, *arguments, **options):
     return tool("TopicCommand", "--bootstrap-server", broker.bootstrap, *arguments, **options)
 
@@ -140,4 +146,4 @@ CHECKS = [
 ]
 
 if __name__ == "__main__":
-    run(CHECKS)
+    run(CHECKS, f"Kafka's own programs {version()}")

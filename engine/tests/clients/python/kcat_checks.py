@@ -4,6 +4,7 @@ Usage: kcat_checks.py BOOTSTRAP [CHECK]...
 """
 
 import json
+import re
 import subprocess
 
 from checks import eventually, run, same
@@ -110,4 +111,6 @@ CHECKS = [
 ]
 
 if __name__ == "__main__":
-    run(CHECKS)
+    version = subprocess.run(["kcat", "-V"], capture_output=True, text=True, check=True).stdout
+    kcat_version, librdkafka = re.search(r"Version ([\d.]+).*librdkafka ([\d.]+)", version, re.DOTALL).groups()
+    run(CHECKS, f"kcat {kcat_version} over librdkafka {librdkafka}")
