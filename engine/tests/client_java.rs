@@ -3,7 +3,7 @@
 mod support;
 
 use support::{
-    clients::{run_java, run_python},
+    clients::{run_java, run_kafka_class, run_python},
     server::{Listen, Server},
 };
 
@@ -53,4 +53,46 @@ fn kafka_tools_work_with_one_port_for_all_cores() {
         "kafka_tools_checks.py",
         &Server::start("kafka-tools", Listen::Shared),
     );
+}
+
+#[test]
+fn kafkas_log_compaction_tester_finds_every_last_value() {
+    let server = Server::start_with(
+        "log-compaction-tester",
+        Listen::PerCore,
+        2,
+        &[
+            "log.segment.bytes=1048576",
+            "log.cleaner.backoff.ms=20",
+            "log.cleaner.min.cleanable.ratio=0.01",
+        ],
+    );
+    for codec in ["none", "lz4"] {
+        let printed = run_kafka_class(
+            "org.apache.kafka.tools.LogCompactionTester",
+            &[
+                "--messages",
+                "200000",
+                "--duplicates",
+                "50",
+                "--percent-deletes",
+                "10",
+                "--topics",
+                "2",
+                "--sleep",
+                "5",
+                "--compression-type",
+                codec,
+            ],
+            &server,
+        );
+        assert!(printed.contains(" 0 mismatches."), "{codec}");
+        // It compares whatever it reads, so it must have read less than it wrote.
+        let reduction = printed
+            .split_once("consumed (")
+            .and_then(|(_, rest)| rest.split_once('%'))
+            .and_then(|(percent, _)| percent.parse::<f64>().ok())
+            .expect("a reduction");
+        assert!(reduction > 10.0, "{codec}: {reduction} % went");
+    }
 }

@@ -43,11 +43,29 @@ pub(crate) fn run_python(program: &str, server: &Server) {
         .env("CORELANE_TEST_JARS", installed("java"))
         .env("CORELANE_TEST_FOLDER", server.folder());
     command.env("PYTHONDONTWRITEBYTECODE", "1");
-    run(command, program, server);
+    drop(run(command, program, server));
 }
 
 /// Runs one of `clients/java`.
 pub(crate) fn run_java(program: &str, server: &Server) {
+    let mut command = java();
+    command
+        .arg(sources().join("java").join(program))
+        .arg(server.bootstrap());
+    drop(run(command, program, server));
+}
+
+/// Runs one of Kafka's own programs, by the name of its class, and gives what it printed.
+pub(crate) fn run_kafka_class(class: &str, arguments: &[&str], server: &Server) -> String {
+    let mut command = java();
+    command
+        .arg(class)
+        .args(["--bootstrap-server", server.bootstrap()])
+        .args(arguments);
+    run(command, class, server)
+}
+
+fn java() -> Command {
     let java = sources().join("java");
     let mut command = Command::new("java");
     command.arg("-XX:+UseSerialGC").arg("-Xmx768m");
@@ -58,11 +76,11 @@ pub(crate) fn run_java(program: &str, server: &Server) {
     command
         .arg("-cp")
         .arg(format!("{}/*", installed("java").display()));
-    command.arg(java.join(program)).arg(server.bootstrap());
-    run(command, program, server);
+    command
 }
 
-fn run(mut command: Command, program: &str, server: &Server) {
+/// What it printed.
+fn run(mut command: Command, program: &str, server: &Server) -> String {
     let output_path = server.folder().join(format!("{program}.out"));
     let output = File::create(&output_path).expect("a file for the program's output");
     let errors = output.try_clone().expect("a second handle of it");
@@ -85,7 +103,8 @@ fn run(mut command: Command, program: &str, server: &Server) {
         thread::sleep(Duration::from_millis(20));
     };
     let printed = fs::read(&output_path).unwrap_or_default();
-    println!("{}", String::from_utf8_lossy(&printed));
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    println!("{printed}");
     match status {
         Some(status) => {
             assert!(
@@ -96,6 +115,7 @@ fn run(mut command: Command, program: &str, server: &Server) {
         }
         None => panic!("{program} did not end within {DEADLINE:?}; what it printed is above"),
     }
+    printed
 }
 
 /// Keeps what a client's program said of itself and of its checks, for the table in docs/COMPATIBILITY.md that
