@@ -111,7 +111,7 @@ fn run(mut command: Command, program: &str, server: &Server) -> String {
                 status.success(),
                 "{program} ended with {status}; what it printed is above"
             );
-            record(program, server, &String::from_utf8_lossy(&printed));
+            record(program, server, &printed);
         }
         None => panic!("{program} did not end within {DEADLINE:?}; what it printed is above"),
     }
