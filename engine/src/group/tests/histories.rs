@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use corelane_net::error_code::ErrorCode;
+use kafka_wire::OffsetCommitRequest;
 
 use super::commits::commit_as;
 use super::world::{Member, Told, World, assignment, join_request, protocol};
@@ -42,6 +43,8 @@ enum Phase {
     Joining(ReplyId),
     Syncing(ReplyId),
     Owning,
+    /// It shows that it lives, and does nothing else: it does not join again when it is called.
+    Busy,
     /// It does nothing any more, and tells nobody.
     Silent,
 }
@@ -89,7 +92,11 @@ struct History {
     /// Owners by generation and partition: the member, or the instance.
     owners: HashMap<(i32, i32), String>,
     acknowledged: BTreeMap<i32, i64>,
+    /// Commits that are still on their way when their sender has gone on to something else.
+    delayed: Vec<OffsetCommitRequest>,
     calm: bool,
+    /// One that is not there any more when the trouble is over.
+    missing: Option<usize>,
 }
 
 impl History {
@@ -116,7 +123,9 @@ impl History {
             random,
             owners: HashMap::new(),
             acknowledged: BTreeMap::new(),
+            delayed: Vec::new(),
             calm: false,
+            missing: None,
         }
     }
 
@@ -253,6 +262,18 @@ impl History {
         }
     }
 
+    fn stay_alive(&mut self, index: usize) {
+        let code = match self.clients[index].member.clone() {
+            Some(member) => self.world.heartbeat(&member),
+            None => ErrorCode::UnknownMemberId,
+        };
+        if !matches!(code, ErrorCode::None | ErrorCode::RebalanceInProgress)
+            && self.missing != Some(index)
+        {
+            self.clients[index].back_to_join(code);
+        }
+    }
+
     fn commit(&mut self, index: usize, member: &Member) -> ErrorCode {
         let advance = i64::try_from(self.random.below(5)).unwrap() + 1;
         let Some((partition, position)) = self.clients[index].positions.iter_mut().next() else {
@@ -260,6 +281,18 @@ impl History {
         };
         *position += advance;
         let (partition, position) = (*partition, *position);
+        if !self.calm && self.random.one_in(8) {
+            self.delayed
+                .push(commit_as(member, "t", &[(partition, position)]));
+            // Its sender commits no more in this generation, so that nothing overtakes it there.
+            self.clients[index].change = self.clients[index].change.wrapping_add(1);
+            self.clients[index].phase = match self.random.below(3) {
+                0 => Phase::Silent,
+                1 => Phase::Busy,
+                _ => Phase::Out,
+            };
+            return ErrorCode::None;
+        }
         let code = self
             .world
             .commit(&commit_as(member, "t", &[(partition, position)]))[0];
@@ -318,7 +351,17 @@ impl History {
             .step(|shard, step| shard.leave(step, &request, 5));
     }
 
+    fn deliver_delayed(&mut self) {
+        if self.delayed.is_empty() || !self.random.one_in(10) {
+            return;
+        }
+        let at = self.random.below(self.delayed.len() as u64) as usize;
+        let request = self.delayed.swap_remove(at);
+        self.world.commit(&request);
+    }
+
     fn turn(&mut self) {
+        self.deliver_delayed();
         let index = self.random.below(CLIENTS as u64) as usize;
         if !self.calm {
             self.trouble(index);
@@ -331,6 +374,7 @@ impl History {
         match self.clients[index].phase {
             Phase::Out if self.clients[index].takes_part => self.send_join(index),
             Phase::Owning => self.work(index),
+            Phase::Busy => self.stay_alive(index),
             _ => {}
         }
         let pause_ms = self.random.below(if self.calm { 300 } else { 900 });
@@ -341,9 +385,23 @@ impl History {
     fn settle(&mut self) {
         self.calm = true;
         self.world.log.refuses = None;
-        for client in &mut self.clients {
+        self.missing = match self.random.below(CLIENTS as u64 * 2) as usize {
+            index if index < CLIENTS => Some(index),
+            _ => None,
+        };
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            if self.missing == Some(index) {
+                client.takes_part = false;
+                client.positions.clear();
+                client.phase = if index % 2 == 0 {
+                    Phase::Silent
+                } else {
+                    Phase::Busy
+                };
+                continue;
+            }
             client.takes_part = true;
-            if matches!(client.phase, Phase::Silent) {
+            if matches!(client.phase, Phase::Silent | Phase::Busy) {
                 client.reset();
             }
         }
@@ -358,12 +416,18 @@ impl History {
     }
 
     fn is_settled(&self) -> bool {
-        let generation = self.clients[0]
-            .member
-            .as_ref()
+        let present = || {
+            let clients = self.clients.iter().enumerate();
+            clients
+                .filter(|(index, _)| self.missing != Some(*index))
+                .map(|(_, client)| client)
+        };
+        let generation = present()
+            .next()
+            .and_then(|client| client.member.as_ref())
             .map(|member| member.generation);
         let mut owned: Vec<i32> = Vec::new();
-        for client in &self.clients {
+        for client in present() {
             if !matches!(client.phase, Phase::Owning)
                 || client.member.as_ref().map(|member| member.generation) != generation
             {
