@@ -18,7 +18,7 @@ use crate::group::step::ReplyId;
 const PARTITIONS: i32 = 4;
 const CLIENTS: usize = 5;
 /// Histories in an ordinary run; more by `CORELANE_GROUP_HISTORIES`.
-const HISTORIES: u64 = 400;
+const HISTORIES: u64 = 2_000;
 const STEPS: usize = 400;
 
 /// xorshift64*.
@@ -276,7 +276,10 @@ impl History {
 
     fn commit(&mut self, index: usize, member: &Member) -> ErrorCode {
         let advance = i64::try_from(self.random.below(5)).unwrap() + 1;
-        let Some((partition, position)) = self.clients[index].positions.iter_mut().next() else {
+        let count = self.clients[index].positions.len() as u64;
+        let chosen = self.random.below(count.max(1)) as usize;
+        let Some((partition, position)) = self.clients[index].positions.iter_mut().nth(chosen)
+        else {
             return self.world.heartbeat(member);
         };
         *position += advance;
@@ -352,7 +355,7 @@ impl History {
     }
 
     fn deliver_delayed(&mut self) {
-        if self.delayed.is_empty() || !self.random.one_in(10) {
+        if self.delayed.is_empty() || !self.random.one_in(40) {
             return;
         }
         let at = self.random.below(self.delayed.len() as u64) as usize;
@@ -385,6 +388,9 @@ impl History {
     fn settle(&mut self) {
         self.calm = true;
         self.world.log.refuses = None;
+        if self.random.one_in(3) {
+            self.world.crash(0);
+        }
         self.missing = match self.random.below(CLIENTS as u64 * 2) as usize {
             index if index < CLIENTS => Some(index),
             _ => None,
@@ -434,6 +440,13 @@ impl History {
                 return false;
             }
             owned.extend(client.positions.keys());
+        }
+        if self
+            .missing
+            .is_some_and(|index| matches!(self.clients[index].phase, Phase::Busy))
+        {
+            // It may be a member for ever, and own what it does not work on.
+            return true;
         }
         owned.sort_unstable();
         owned == (0..PARTITIONS).collect::<Vec<_>>()
