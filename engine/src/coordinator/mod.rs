@@ -1,6 +1,6 @@
 //! The group coordinator of a lane: the shell around the machines of `crate::group`.
 //!
-//! One [`Host`](host::Host) for each partition of `__consumer_offsets` that the lane owns. It is filled from the partition's log
+//! One [`host::Host`] for each partition of `__consumer_offsets` that the lane owns. It is filled from the partition's log
 //! (`load`), gives its shard one request after the other, appends what the shard wants recorded, and lets no answer out
 //! before all that was appended until then is durable. One task watches the alarms of all shards, one removes what has
 //! expired.
