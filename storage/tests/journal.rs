@@ -371,6 +371,23 @@ fn a_failed_journal_write_acknowledges_nothing_and_the_data_goes_to_segments() {
 }
 
 #[test]
+fn blocks_of_any_size_follow_each_other_without_a_gap() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    // About where a block needs one page more.
+    let sizes = (3600..4000).step_by(9);
+    run(&logs, async {
+        let opened = started(&logs, &[20]).await;
+        for size in sizes.clone() {
+            append_durably(&opened[0], &Batch::new("odd", 1).sized(size)).await;
+            let crashed = lane(&disk.crash(Survival::None), small_lane());
+            let report = run(&crashed, replay(&crashed));
+            assert_eq!(report.damaged, vec![], "after one of {size} bytes");
+        }
+    });
+}
+
+#[test]
 fn idle_logs_are_settled_and_a_clean_end_leaves_nothing_to_replay() {
     let disk = MemoryDisk::new();
     let logs = lane(&disk, small_lane());

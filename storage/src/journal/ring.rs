@@ -136,12 +136,16 @@ impl Ring {
         })
     }
 
-    /// The sequences that may not be settled: those of the files in use.
+    /// The sequences that may not be settled, a range for each file: those of the files in use, and an empty range for the others,
+    /// so that a block's size does not depend on them.
     pub(crate) fn live(&self) -> impl Iterator<Item = Range<u64>> {
-        self.files
-            .iter()
-            .filter(|file| file.state == FileState::InUse)
-            .map(|file| file.sequences.clone())
+        self.files.iter().map(|file| {
+            if file.state == FileState::InUse {
+                file.sequences.clone()
+            } else {
+                0..0
+            }
+        })
     }
 
     /// A block in `file` is durable; it holds a log's records below `end`.

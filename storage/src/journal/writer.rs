@@ -119,7 +119,7 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    /// What a block takes before its first entry, at most.
+    /// What a block takes before its first entry.
     fn frame_bytes(&self) -> usize {
         BLOCK_HEADER_BYTES + self.config.files * LIVE_BYTES
     }
