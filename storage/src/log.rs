@@ -170,6 +170,8 @@ pub struct PartitionLog<D: Disk> {
     directory: PathBuf,
     itself: Weak<Self>,
     pub(crate) state: RefCell<LogState<D>>,
+    /// Its directory's name is known to be durable: not by being there, for that may be what a failed attempt left.
+    pub(crate) directory_is_durable: Cell<bool>,
     /// In the flusher's queue.
     pub(crate) queued: Cell<bool>,
     /// The flushed offset advanced, a background write ended, or the log was fenced.
@@ -208,6 +210,8 @@ impl<D: Disk> PartitionLog<D> {
             log_id,
             directory: directory.to_path_buf(),
             itself: itself.clone(),
+            // A segment was named only after that.
+            directory_is_durable: Cell::new(!state.segments.is_empty()),
             state: RefCell::new(state),
             queued: Cell::new(false),
             progress: Event::default(),

@@ -12,7 +12,9 @@ use std::env;
 use std::time::{Instant, SystemTime};
 
 use corelane_storage::disk::memory::{MemoryDisk, Survival};
+use futures_lite::future::{or, yield_now};
 use support::history::{Ledger, Played, Step, World};
+use support::{lane, run, small_lane, start_journal};
 
 /// Which of the things that a crash may leave are looked at.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,8 @@ const SECTORS_MAX: usize = 12;
 struct Explorer {
     /// Power losses looked at that differ in what is left, or in what was answered before.
     states: u64,
+    /// Journal blocks that were written on the way.
+    journal_blocks: u64,
     /// Images seen since the ledgers last changed.
     seen: HashSet<u64>,
     ledgers: Vec<Ledger>,
@@ -63,7 +67,12 @@ impl Explorer {
             let disk = MemoryDisk::new();
             disk.stop_at(operation);
             let played = world.play(&disk, steps, seed);
-            assert!(!disk.saw_overlapping_writes());
+            let overlap = disk.saw_overlapping_writes();
+            assert!(
+                !overlap,
+                "a page twice in flight: seed {seed}, {operation}, {steps:?}"
+            );
+            self.journal_blocks += world.journal_blocks.get();
             let ledgers = world.ledgers.borrow().clone();
             if ledgers != self.ledgers {
                 self.seen.clear();
@@ -158,8 +167,9 @@ fn every_history_that_begins_with(first: &[Step]) {
         }
     }
     println!(
-        "{histories} histories of three operations, {} states, {:?}",
+        "{histories} histories of three operations, {} states, {} journal blocks, {:?}",
         explorer.states,
+        explorer.journal_blocks,
         start.elapsed()
     );
 }
@@ -203,7 +213,7 @@ impl Random {
             7..13 => Step::Trickle(1 + self.below(logs) as usize, 50 + self.below(400) as usize),
             13 => Step::DeleteRecords(log, percent),
             14 => Step::Truncate(log, percent),
-            15 => Step::Retention(log),
+            15 => Step::RetentionUnderLoad(log, self.below(logs) as usize),
             16 => Step::Recreate(log),
             _ => Step::Restart,
         }
@@ -243,9 +253,11 @@ fn random_histories(logs: usize) {
         explorer.explore(&world, &steps, seed, Depth::Some(4));
         seed += 1;
     }
+    assert!(explorer.journal_blocks > 0, "nothing rode in a journal");
     println!(
-        "seeds {first}..{seed}, {logs} logs: {} states, {:?}",
+        "seeds {first}..{seed}, {logs} logs: {} states, {} journal blocks, {:?}",
         explorer.states,
+        explorer.journal_blocks,
         start.elapsed()
     );
 }
@@ -310,6 +322,53 @@ fn deletions_and_restarts() {
         Step::Restart,
     ];
     for seed in 0..2 {
+        Explorer::default().explore(&World::new(2, 8 << 10), &steps, seed, Depth::Some(2));
+    }
+}
+
+#[test]
+fn a_lane_closes_while_its_journal_is_made_ready() {
+    for patience in 0..60 {
+        let disk = MemoryDisk::new();
+        disk.hold_writes(true);
+        for _ in 0..3 {
+            let logs = lane(&disk, small_lane());
+            let close = async {
+                start_journal(&logs).await;
+                for _ in 0..patience {
+                    yield_now().await;
+                }
+                logs.shutdown().await.expect("closed");
+                // What is under way ends after the lane.
+                for _ in 0..200 {
+                    yield_now().await;
+                }
+            };
+            let release = async {
+                for turn in 0_usize.. {
+                    yield_now().await;
+                    if turn.is_multiple_of(3) {
+                        disk.release(0);
+                    }
+                }
+            };
+            run(&logs, or(close, release));
+        }
+        assert!(!disk.saw_overlapping_writes(), "after {patience} turns");
+    }
+}
+
+#[test]
+fn retention_while_others_take_its_segments() {
+    let steps = [
+        Step::Append(0, 12, 1500),
+        Step::Append(1, 2, 1500),
+        Step::RetentionUnderLoad(0, 1),
+        Step::Append(0, 8, 1500),
+        Step::RetentionUnderLoad(0, 0),
+        Step::RetentionUnderLoad(1, 0),
+    ];
+    for seed in 0..4 {
         Explorer::default().explore(&World::new(2, 8 << 10), &steps, seed, Depth::Some(2));
     }
 }

@@ -163,6 +163,31 @@ impl Drop for Place {
     }
 }
 
+/// The directory is there after a failed attempt, but its name is durable only once the attempt was repeated to its end.
+#[test]
+fn a_directory_that_was_made_but_not_synced_is_synced_before_anything_counts() {
+    for operation in 0..8 {
+        let disk = MemoryDisk::new();
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, _) = open(&logs, config()).await;
+            disk.fail_at(disk.operations() + operation, Fault::Error(libc::ENOSPC));
+            let appended = append(&log, &Batch::new("a", 1));
+            settle().await;
+            logs.maintain();
+            let _ = log.wait_readable(appended.end_offset()).await;
+            if log.flushed_offset() == Offset::new(1) {
+                let left = disk.crash(Survival::None);
+                let logs = lane(&left, small_lane());
+                run(&logs, async {
+                    let (log, _) = open(&logs, config()).await;
+                    assert_eq!(names(&read_all(&log).await), ["a"], "operation {operation}");
+                });
+            }
+        });
+    }
+}
+
 #[test]
 fn a_write_that_never_ends_holds_up_its_own_log_alone() {
     let disk = MemoryDisk::new();

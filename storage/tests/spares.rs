@@ -382,10 +382,10 @@ fn a_new_segment_that_no_spare_fits_gets_their_space() {
             .await
             .expect("opens");
         let before = disk.operations() as usize;
-        // Create, find no directory, make it, sync its parent, create, reserve.
-        disk.fail_at(before as u64 + 4, Fault::Error(libc::ENOSPC));
+        // Make the directory, sync its parent, create, reserve.
+        disk.fail_at(before as u64 + 3, Fault::Error(libc::ENOSPC));
         append_durably(&other, &Batch::new("b", 1)).await;
-        assert_eq!(disk.trace()[before + 4], OperationKind::Reserve);
+        assert_eq!(disk.trace()[before + 3], OperationKind::Reserve);
         assert_eq!(logs.metrics().spares_released, retired as u64);
     });
 }

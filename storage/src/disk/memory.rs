@@ -10,10 +10,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use super::DiskBuffer;
 use inode::Inode;
@@ -292,7 +293,21 @@ impl MemoryDisk {
 
     async fn operation(&self, kind: OperationKind) -> io::Result<u64> {
         match self.begin(kind) {
-            Ok(id) => Ok(id),
+            Ok(id) => {
+                // Others get their turn, as they do while a real disk works.
+                if self.0.borrow().hold_writes {
+                    let mut waited = false;
+                    poll_fn(|context| {
+                        if std::mem::replace(&mut waited, true) {
+                            return Poll::Ready(());
+                        }
+                        context.waker().wake_by_ref();
+                        Poll::Pending
+                    })
+                    .await;
+                }
+                Ok(id)
+            }
             Err(Fault::Error(code)) => Err(io::Error::from_raw_os_error(code)),
             Err(Fault::Short) => Err(io::Error::from_raw_os_error(libc::EIO)),
             Err(Fault::Hang) => std::future::pending().await,

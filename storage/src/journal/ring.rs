@@ -10,6 +10,7 @@ use corelane_format::{LogId, Offset};
 
 use super::header::FIRST_BLOCK_POSITION;
 use crate::disk::page_ceil;
+use crate::seeded_bugs::seeded_bug;
 
 /// Files that are made ready ahead.
 const READY_MIN: usize = 2;
@@ -201,7 +202,9 @@ impl Ring {
             if file.state != FileState::InUse || self.current == Some(index) {
                 continue;
             }
-            file.holds.retain(|log_id, end| !is_settled(*log_id, *end));
+            file.holds.retain(|log_id, end| {
+                !is_settled(*log_id, *end) && !seeded_bug("file-used-before-it-is-settled")
+            });
             if file.holds.is_empty() {
                 file.state = FileState::Free;
             }
@@ -258,9 +261,9 @@ impl Ring {
             .count()
     }
 
-    /// Whether the file was ever written in this life: its header says so until it is renewed.
-    pub(crate) fn is_in_use(&self, index: usize) -> bool {
-        self.files[index].state == FileState::InUse
+    /// Whether the file holds nothing and nobody writes it.
+    pub(crate) fn is_at_rest(&self, index: usize) -> bool {
+        matches!(self.files[index].state, FileState::Free | FileState::Ready)
     }
 }
 

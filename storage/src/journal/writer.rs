@@ -26,6 +26,7 @@ use crate::lane::task_set::LaneTask;
 use crate::log::PartitionLog;
 use crate::log::ride::Rider;
 use crate::names::temporary_path;
+use crate::seeded_bugs::seeded_bug;
 
 /// One write of zeros when a file is made.
 const ZEROS_BYTES: u64 = 1 << 20;
@@ -195,6 +196,11 @@ impl<D: Disk> Journal<D> {
     ) {
         let size = buffer.as_ref().len();
         let position = FilePosition::new(place.position);
+        if seeded_bug("rode-before-written") {
+            for rider in &riders {
+                rider.log.rode(rider.entry.end_offset, rider.size_bytes());
+            }
+        }
         let result = match file.write_at(Rc::new(buffer), position).await {
             Ok(written) if written == size => Ok(()),
             Ok(written) => Err(short_write(written, size)),
@@ -219,6 +225,11 @@ impl<D: Disk> Journal<D> {
                 }
                 self.prepare_files(lane);
                 self.press(lane);
+            }
+            Err(_) if seeded_bug("failed-ride-acknowledged") => {
+                for rider in &riders {
+                    rider.log.rode(rider.entry.end_offset, rider.size_bytes());
+                }
             }
             Err(error) => self.fail(lane, &error, &riders),
         }
@@ -388,7 +399,8 @@ impl<D: Disk> Journal<D> {
         self.ring.borrow_mut().forget(log_id);
     }
 
-    /// Marks the files as empty, so that the next start need not look into them. Everything must be settled; what is not, stays.
+    /// Marks the files as empty, so that the next start need not look into them. Everything must be settled; what is not,
+    /// stays, and so does a file that is just being made ready: its new header is on its way, and it holds nothing.
     pub(crate) async fn close(&self, lane: &Lane<D>) -> io::Result<()> {
         self.is_broken.set(true);
         self.ring.borrow_mut().leave_current();
@@ -396,13 +408,14 @@ impl<D: Disk> Journal<D> {
         for index in 0..self.config.files {
             let file = self.files.borrow()[index].clone();
             if let Some(file) = file
-                && !self.ring.borrow().is_in_use(index)
+                && self.ring.borrow().is_at_rest(index)
             {
                 let settled = self.ring.borrow().sequences(index);
                 write_header::<D>(lane, &file, self.next_generation(lane), settled, true).await?;
             }
         }
-        self.files.borrow_mut().clear();
+        // Their places stay, for what is still being made ready.
+        self.files.borrow_mut().fill(None);
         Ok(())
     }
 }

@@ -260,10 +260,12 @@ impl<D: Disk> PartitionLog<D> {
         let (disk, directory) = (&self.lane.disk, self.directory());
         // Durable together with the marker: what is appended later must not pass for compacted.
         self.forget_compaction().await?;
-        marker
-            .leave(disk, directory)
-            .await
-            .map_err(self.io("mark the cut"))?;
+        if !seeded_bug("truncation-not-marked") {
+            marker
+                .leave(disk, directory)
+                .await
+                .map_err(self.io("mark the cut"))?;
+        }
         let mut gone: Vec<Segment<D>> = {
             let mut state = self.state.borrow_mut();
             // What cannot be read any more must be out of reach before the first byte of it goes.
@@ -287,9 +289,7 @@ impl<D: Disk> PartitionLog<D> {
             }
             gone
         };
-        if !seeded_bug("truncated-from-the-front") {
-            gone.reverse();
-        }
+        gone.reverse();
         let retired = self.delete_segments(gone).await?;
         let base = self
             .state

@@ -47,6 +47,13 @@ impl<D: Disk> PartitionLog<D> {
     ) -> StepResult<()> {
         let disk = &self.lane.disk;
         let temporary = temporary_path(&segment_file.path);
+        // A deleted log's directory must not come back.
+        if !self.directory_is_durable.get() && self.fenced().is_none() {
+            make_directories_durably(disk, self.directory())
+                .await
+                .map_err(step("make log directory"))?;
+            self.directory_is_durable.set(true);
+        }
         let (expected_bytes, size_bytes_max) = self.size_to_expect(header.base_offset);
         let spare = self
             .lane
@@ -96,21 +103,10 @@ impl<D: Disk> PartitionLog<D> {
         size_bytes_max: u64,
     ) -> StepResult<(D::File, u64)> {
         let disk = &self.lane.disk;
-        let file = match disk.create(temporary).await {
-            Ok(file) => file,
-            // A deleted log's directory must not come back.
-            Err(error)
-                if error.kind() == std::io::ErrorKind::NotFound && self.fenced().is_none() =>
-            {
-                make_directories_durably(disk, self.directory())
-                    .await
-                    .map_err(step("make log directory"))?;
-                disk.create(temporary)
-                    .await
-                    .map_err(step("create segment"))?
-            }
-            Err(error) => return Err(("create segment", error)),
-        };
+        let file = disk
+            .create(temporary)
+            .await
+            .map_err(step("create segment"))?;
         let reserved = reserve_target(2 * PAGE_BYTES as u64, size_bytes_max);
         file.reserve(reserved)
             .await

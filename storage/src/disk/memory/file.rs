@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use corelane_format::FilePosition;
 
-use super::inode::{Pending, apply};
+use super::inode::{FAILED, Pending, apply};
 use super::{Fault, MemoryBuffer, MemoryFile, OperationKind};
 use crate::disk::{DiskFile, PAGE_BYTES};
 
@@ -43,6 +43,9 @@ impl MemoryFile {
         // A durable write carries the file's size with it.
         if let Some(index) = inode.pending.iter().position(|(pending, _)| *pending == id) {
             let (_, write) = inode.pending.remove(index);
+            if let Pending::Write { position, bytes } = &write {
+                inode.supersede(*position..position + bytes.len());
+            }
             apply(&mut inode.durable, &write);
         }
     }
@@ -67,7 +70,7 @@ impl DiskFile for MemoryFile {
             Ok(id) => id,
             Err(fault) => {
                 // Whatever the caller is told, the device may have got it: a crash decides.
-                self.submit(u64::MAX, position, bytes);
+                self.submit(FAILED, position, bytes);
                 match fault {
                     Fault::Error(code) => return Err(io::Error::from_raw_os_error(code)),
                     Fault::Short => return Ok(bytes.len() / 2),
@@ -115,7 +118,7 @@ impl DiskFile for MemoryFile {
         let pending = std::mem::take(&mut inode.pending);
         for (id, write) in pending {
             // A write still in flight is not covered, nor one that failed.
-            if held.contains(&id) || id == u64::MAX {
+            if held.contains(&id) || id == FAILED {
                 inode.pending.push((id, write));
             } else {
                 apply(&mut inode.durable, &write);

@@ -1,6 +1,10 @@
 //! A file's content: what is durable, and what is pending.
 
+use std::ops::Range;
 use std::rc::Rc;
+
+/// What stands for the id of a write that failed: it is pending for ever, or until the same place is written durably.
+pub(super) const FAILED: u64 = u64::MAX;
 
 #[derive(Debug, Clone)]
 pub(super) enum Pending {
@@ -34,6 +38,29 @@ impl Inode {
         let end = (position + bytes.len()).min(self.durable.len());
         let (inside, behind) = bytes.split_at(end - start);
         self.durable[start..end] == *inside && behind.iter().all(|byte| *byte == 0)
+    }
+
+    /// What failed writes had for this place comes to nothing: something else is durable there now.
+    pub(super) fn supersede(&mut self, place: Range<usize>) {
+        let pending = std::mem::take(&mut self.pending);
+        for (id, change) in pending {
+            match change {
+                Pending::Write { position, bytes } if id == FAILED => {
+                    let end = position + bytes.len();
+                    let before = position..end.min(place.start);
+                    let behind = position.max(place.end)..end;
+                    for left in [before, behind] {
+                        if !left.is_empty() {
+                            let bytes =
+                                Rc::from(&bytes[left.start - position..left.end - position]);
+                            let position = left.start;
+                            self.pending.push((id, Pending::Write { position, bytes }));
+                        }
+                    }
+                }
+                other => self.pending.push((id, other)),
+            }
+        }
     }
 
     /// What a running process reads, without a copy of the whole file.
@@ -88,5 +115,34 @@ pub(super) fn apply(bytes: &mut Vec<u8>, pending: &Pending) {
         }
         Pending::Grow { size } => bytes.resize(bytes.len().max(*size), 0),
         Pending::Truncate { size } => bytes.resize(*size, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_durable_write_supersedes_what_failed_before_it_and_nothing_else() {
+        let write = |position, size: usize| Pending::Write {
+            position,
+            bytes: Rc::from(vec![7; size]),
+        };
+        let mut inode = Inode {
+            durable: Vec::new(),
+            pending: vec![(FAILED, write(0, 10)), (3, write(0, 10))],
+        };
+        inode.supersede(4..6);
+        let left: Vec<_> = inode
+            .pending
+            .iter()
+            .map(|(id, change)| match change {
+                Pending::Write { position, bytes } => (*id, *position, bytes.len()),
+                Pending::Grow { .. } | Pending::Truncate { .. } => panic!("{change:?}"),
+            })
+            .collect();
+        assert_eq!(left, [(FAILED, 0, 4), (FAILED, 6, 4), (3, 0, 10)]);
+        inode.supersede(0..10);
+        assert_eq!(inode.pending.len(), 1);
     }
 }
