@@ -13,9 +13,11 @@ use crate::{
     text,
 };
 
-/// A stopped server with a topic `t` of one partition and so many records, each in a block; and the partition's directory.
+/// A stopped server with a topic `t` of one partition and so many records, each in a block, since nothing rides in a journal;
+/// and the partition's directory.
 fn stopped(name: &str, records: usize) -> (Server, PathBuf) {
-    let mut server = Server::start(name, Listen::PerCore);
+    let settings = ["lane_journal_bytes=0"];
+    let mut server = Server::start_with(name, Listen::PerCore, 2, &settings);
     create_topic(&server, "t", "1");
     for index in 0..records {
         let line = format!("{index}:value {index}\n");
@@ -215,4 +217,41 @@ fn verify_checks_the_small_files_too() {
     assert_eq!(ran.code, Some(1));
     assert_eq!(of_type(&ran.values(), "finding")[0]["kind"], "foreign-file");
     fs::remove_dir_all(foreign.parent().expect("a parent")).expect("removed");
+}
+
+#[test]
+fn verify_looks_into_the_journals_of_a_server_that_was_killed() {
+    if is_kafka() {
+        return;
+    }
+    let mut server = Server::start("cli-verify-journal", Listen::PerCore);
+    create_topic(&server, "t", "1");
+    for index in 0..4 {
+        let line = format!("{index}:value {index}\n");
+        client_with_input(&server, &["produce", "t"], line.as_bytes()).succeeded();
+    }
+    server.kill_9();
+    let data = server.folder().join("data");
+    let sound = run(&["log", "verify", text(&data), "--json"]).succeeded();
+    assert_eq!(of_type(&sound.values(), "finding"), [] as [Value; 0]);
+
+    // A journal with at least two blocks: the first of them is damaged.
+    let page = 4096;
+    let journal = fs::read_dir(data.join("journal"))
+        .expect("journals")
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| {
+            let bytes = fs::read(path).expect("a journal");
+            [1, 2].map(|at| &bytes[at * page..at * page + 4]) == [b"CLjb"; 2]
+        })
+        .expect("a journal with blocks");
+    flip(&journal, page + 16);
+    let damaged = run(&["log", "verify", text(&data), "--json"]);
+    assert_eq!(damaged.code, Some(1));
+    let findings = of_type(&damaged.values(), "finding");
+    assert!(
+        findings.iter().any(|finding| finding["kind"] == "journal"
+            && finding["path"].as_str() == Some(text(&journal))),
+        "{findings:?}"
+    );
 }

@@ -33,6 +33,8 @@ pub enum FindingKind {
     LogStart,
     /// The identity file of a data directory.
     Identity,
+    /// A journal's header page or a block of it, or a block that is missing.
+    Journal,
     /// A file that the system does not let be read.
     Unreadable,
     /// Blocks behind everything durable: a write that a crash interrupted.
@@ -47,7 +49,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::DamagedRecords,
         Self::UnreadableRecords,
         Self::SegmentHeader,
@@ -55,6 +57,7 @@ impl FindingKind {
         Self::Sidecar,
         Self::LogStart,
         Self::Identity,
+        Self::Journal,
         Self::Unreadable,
         Self::TornTail,
         Self::SoundAgain,
@@ -72,6 +75,7 @@ impl FindingKind {
             Self::Sidecar => "sidecar",
             Self::LogStart => "log-start",
             Self::Identity => "identity",
+            Self::Journal => "journal",
             Self::Unreadable => "unreadable",
             Self::TornTail => "torn-tail",
             Self::SoundAgain => "sound-again",
@@ -89,7 +93,8 @@ impl FindingKind {
             | Self::ForeignFile
             | Self::Sidecar
             | Self::LogStart
-            | Self::Identity => Severity::Damage,
+            | Self::Identity
+            | Self::Journal => Severity::Damage,
             Self::Unreadable => Severity::Unchecked,
             Self::TornTail | Self::SoundAgain | Self::StaleSidecar | Self::Leftover => {
                 Severity::Note
@@ -119,6 +124,9 @@ impl FindingKind {
                 "the partition is not served with it: restore it from a copy; without it records that were deleted by DeleteRecords may come back"
             }
             Self::Identity => "a server does not start on it: restore it from a copy",
+            Self::Journal => {
+                "what segments hold is not affected; the next start says which offsets are lost, if any are: check the disk"
+            }
             Self::Unreadable => {
                 "read the system's log (dmesg) and check the disk and the file's permissions; then verify again"
             }

@@ -2,9 +2,10 @@
 //!
 //! Read-only: nothing here writes, removes or repairs. [`walk`] goes through one segment, block by block, by the same checks as recovery and
 //! fetches; [`verify`] goes through all files of a log and judges them by recovery's own rules ([`crate::recovery`]);
-//! [`quarantine`] tells what sidecars have on record. Nobody may write the files meanwhile.
+//! [`journals`] looks into the lanes' journals; [`quarantine`] tells what sidecars have on record. Nobody may write the files meanwhile.
 
 pub mod finding;
+pub mod journals;
 pub mod quarantine;
 mod records_check;
 mod sidecar_check;
@@ -12,6 +13,7 @@ pub mod verify;
 pub mod walk;
 
 pub use finding::{Finding, FindingKind, Severity};
+pub use journals::{JournalsSummary, verify_journals};
 pub use quarantine::{QuarantinedRange, quarantined_ranges};
 pub use verify::{LogSummary, VerifyOptions, VerifySink, verify_log};
 pub use walk::{SegmentWalk, WalkError, WalkItem, WalkedBlock, WalkedGap};

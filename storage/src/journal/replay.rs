@@ -87,10 +87,10 @@ pub enum ReplayError {
 
 /// One ring, read into memory.
 #[derive(Default)]
-struct RingContent {
+pub(crate) struct RingContent {
     files: Vec<(PathBuf, Vec<u8>)>,
     /// Per log: sequence, index of the file, entry.
-    logs: BTreeMap<LogId, Vec<(u64, usize, Entry)>>,
+    pub(crate) logs: BTreeMap<LogId, Vec<(u64, usize, Entry)>>,
 }
 
 /// Puts back what the journals in `directory` have. `locate` gives the directory of a log, or `None` if it was deleted. `logs` must
@@ -106,23 +106,13 @@ pub async fn replay_journals<D: Disk>(
 ) -> Result<ReplayReport, ReplayError> {
     let mut report = ReplayReport::default();
     let disk = logs.disk();
-    let entries = match disk.list(directory).await {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(report),
-        Err(error) => return Err(io_error(directory)(error)),
-    };
-    let mut rings: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for entry in entries {
-        let path = directory.join(&entry.name);
-        if let Some(lane) = lane_of(&entry.name) {
-            rings.entry(lane.to_string()).or_default().push(path);
-        } else if entry.name.starts_with(HELD) && entry.name.ends_with(SUFFIX) {
-            rings.entry(entry.name).or_default().push(path);
-        } else if is_temporary(&entry.name) {
-            disk.delete(&path).await.map_err(io_error(&path))?;
-        }
+    let listing = list_rings(disk, directory)
+        .await
+        .map_err(io_error(directory))?;
+    for path in &listing.temporary {
+        disk.delete(path).await.map_err(io_error(path))?;
     }
-    for (name, paths) in rings {
+    for (name, paths) in listing.rings {
         let ring = read_ring(disk, &paths, &mut report).await?;
         let mut kept_aside = false;
         for (log_id, entries) in &ring.logs {
@@ -167,6 +157,36 @@ pub async fn replay_journals<D: Disk>(
     Ok(report)
 }
 
+/// What stands in the journals' directory.
+#[derive(Default)]
+pub(crate) struct JournalListing {
+    /// The files of each ring, and of each log that is held.
+    pub(crate) rings: BTreeMap<String, Vec<PathBuf>>,
+    /// Files that were not finished.
+    pub(crate) temporary: Vec<PathBuf>,
+}
+
+pub(crate) async fn list_rings<D: Disk>(disk: &D, directory: &Path) -> io::Result<JournalListing> {
+    let mut listing = JournalListing::default();
+    let entries = match disk.list(directory).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = directory.join(&entry.name);
+        if let Some(lane) = lane_of(&entry.name) {
+            let ring = listing.rings.entry(lane.to_string()).or_default();
+            ring.push(path);
+        } else if entry.name.starts_with(HELD) && entry.name.ends_with(SUFFIX) {
+            listing.rings.entry(entry.name).or_default().push(path);
+        } else if is_temporary(&entry.name) {
+            listing.temporary.push(path);
+        }
+    }
+    Ok(listing)
+}
+
 /// Removes the journal files of lanes that are no more, from lane `lanes` on; durable on return. They must have been replayed.
 ///
 /// # Errors
@@ -195,7 +215,7 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ReplayError + use<> {
     move |error| ReplayError::Io { path, error }
 }
 
-async fn read_ring<D: Disk>(
+pub(crate) async fn read_ring<D: Disk>(
     disk: &D,
     paths: &[PathBuf],
     report: &mut ReplayReport,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use corelane_engine::server::data_directory;
 use corelane_storage::inspect::{
-    Finding, FindingKind, LogSummary, Severity, VerifyOptions, VerifySink, verify_log,
+    Finding, FindingKind, LogSummary, Severity, VerifyOptions, VerifySink, verify_journals,
+    verify_log,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -33,6 +34,7 @@ pub(super) fn run(arguments: &VerifyArgs) -> anyhow::Result<Outcome> {
     };
     let mut report = Report::new(arguments.json, &places);
     report.roots(&places);
+    report.journals(&places);
     let options = VerifyOptions {
         records: arguments.records,
     };
@@ -103,6 +105,24 @@ impl Report {
                 offsets: None,
                 detail: "its partition was deleted".to_owned(),
             });
+        }
+    }
+
+    fn journals(&mut self, places: &Places) {
+        for root in &places.roots {
+            let directory = root.join("journal");
+            // No operation of this disk waits.
+            let check = verify_journals(&ReadOnlyDisk, &directory, self);
+            if let Err(error) = futures_lite::future::block_on(check) {
+                self.finding(Finding {
+                    kind: FindingKind::Unreadable,
+                    path: directory,
+                    position: None,
+                    until: None,
+                    offsets: None,
+                    detail: error.to_string(),
+                });
+            }
         }
     }
 
