@@ -230,7 +230,12 @@ fn damage_is_named_and_everything_around_it_is_served() {
     if is_kafka() {
         return;
     }
-    let mut server = Server::start("damaged-disk", Listen::PerCore);
+    let mut server = Server::start_with(
+        "damaged-disk",
+        Listen::PerCore,
+        2,
+        &["lane_journal_bytes=0"],
+    );
     create_topic(
         server.bootstrap(),
         TOPIC,

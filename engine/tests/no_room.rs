@@ -83,7 +83,7 @@ fn produces_are_refused_with_kafkas_error_and_the_rest_is_served() {
     assert_eq!(metric("disk_room"), 2, "nothing but metadata");
     assert_eq!(metric("disk_shortages_total"), 1);
     assert_eq!(metric("disk_ballast_bytes"), 0);
-    assert_eq!(metric("partitions"), 2);
+    assert!(metric("partitions") >= 2);
     let (status, body) = http::get(&admin_address, "/readyz");
     assert!(status == 200 && body.contains("short of space"), "{body}");
 

@@ -6,10 +6,15 @@
 
 use corelane_format::TopicId;
 use kafka_wire::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
-    FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, KafkaRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+    ElectLeadersRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, KafkaRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 
 use crate::api::{self, RequestHeader, ServerFeatures, answer_api_versions, decode_request};
@@ -109,6 +114,29 @@ pub fn fuzz_request(data: &[u8]) {
         api::DESCRIBE_TOPIC_PARTITIONS => {
             check_control::<DescribeTopicPartitionsRequest>(body, version);
         }
+        api::OFFSET_COMMIT => check_control::<OffsetCommitRequest>(body, version),
+        api::OFFSET_FETCH => check_control::<OffsetFetchRequest>(body, version),
+        api::JOIN_GROUP => check_control::<JoinGroupRequest>(body, version),
+        api::HEARTBEAT => check_control::<HeartbeatRequest>(body, version),
+        api::LEAVE_GROUP => check_control::<LeaveGroupRequest>(body, version),
+        api::SYNC_GROUP => check_control::<SyncGroupRequest>(body, version),
+        api::DESCRIBE_GROUPS => check_control::<DescribeGroupsRequest>(body, version),
+        api::LIST_GROUPS => check_control::<ListGroupsRequest>(body, version),
+        api::ALTER_CONFIGS => check_control::<AlterConfigsRequest>(body, version),
+        api::DESCRIBE_LOG_DIRS => check_control::<DescribeLogDirsRequest>(body, version),
+        api::DELETE_GROUPS => check_control::<DeleteGroupsRequest>(body, version),
+        api::ELECT_LEADERS => check_control::<ElectLeadersRequest>(body, version),
+        api::ALTER_PARTITION_REASSIGNMENTS => {
+            check_control::<AlterPartitionReassignmentsRequest>(body, version)
+        }
+        api::LIST_PARTITION_REASSIGNMENTS => {
+            check_control::<ListPartitionReassignmentsRequest>(body, version)
+        }
+        api::OFFSET_DELETE => check_control::<OffsetDeleteRequest>(body, version),
+        api::DESCRIBE_QUORUM => check_control::<DescribeQuorumRequest>(body, version),
+        api::UPDATE_FEATURES => check_control::<UpdateFeaturesRequest>(body, version),
+        api::DESCRIBE_PRODUCERS => check_control::<DescribeProducersRequest>(body, version),
+        api::LIST_CONFIG_RESOURCES => check_control::<ListConfigResourcesRequest>(body, version),
         key => panic!("API {key} is in the table and not here"),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use corelane_net::api::{self, RequestHeader, ServerFeatures, answer_api_versions};
 use corelane_net::client::{CallError, ConnectOptions, Connection, SendError};
 use corelane_net::server::{CloseReason, ConnectionLimits, Pending};
-use kafka_wire::{FindCoordinatorRequest, HeartbeatRequest};
+use kafka_wire::{FindCoordinatorRequest, SaslHandshakeRequest};
 
 use crate::support::{TestService, run, serve};
 
@@ -42,13 +42,13 @@ fn the_client_learns_every_range() {
             6
         );
         let error = connection
-            .call(&HeartbeatRequest::default(), Duration::from_secs(1))
+            .call(&SaslHandshakeRequest::default(), Duration::from_secs(1))
             .await
             .unwrap_err();
         assert!(matches!(
             error,
             CallError::Send(SendError::NoCommonVersion {
-                api_key: 12,
+                api_key: 17,
                 broker: None,
                 ..
             })

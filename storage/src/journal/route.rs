@@ -35,7 +35,7 @@ pub(crate) struct RouteInput {
     pub(crate) commits_under_way: bool,
     /// A journal block with this log's data is on its way.
     pub(crate) riding: bool,
-    /// The log's directory is durable, so that a replay can find it.
+    /// The segment's file is durable and has the space reserved, so that what rides can be found and settled.
     pub(crate) on_disk: bool,
     /// What the next journal block has room for; 0 if the ring is full or broken, or there is none.
     pub(crate) journal_room_bytes: usize,

@@ -10,6 +10,7 @@ use std::task::Waker;
 use corelane_format::Offset;
 
 use super::{LogState, PartitionLog};
+use crate::chunk::OpenChunk;
 use crate::disk::Disk;
 use crate::error::LogFenced;
 use crate::journal::block::EntryHeader;
@@ -66,10 +67,11 @@ impl<D: Disk> LogState<D> {
                     Some(open.pending_offset()),
                 )
             });
-        let on_disk = self
-            .segments
-            .first()
-            .is_some_and(|segment| segment.file.exists.get());
+        // Its space is reserved: what rides can always be settled, on a full disk and after a crash too.
+        let end = self.open.as_ref().map_or(0, OpenChunk::end_position);
+        let on_disk = self.segments.last().is_some_and(|segment| {
+            segment.file.exists.get() && end <= segment.file.reserved_bytes.get()
+        });
         commit_route(&RouteInput {
             pending_bytes,
             open_bytes,
