@@ -127,10 +127,10 @@ pub fn fuzz_request(data: &[u8]) {
         api::DELETE_GROUPS => check_control::<DeleteGroupsRequest>(body, version),
         api::ELECT_LEADERS => check_control::<ElectLeadersRequest>(body, version),
         api::ALTER_PARTITION_REASSIGNMENTS => {
-            check_control::<AlterPartitionReassignmentsRequest>(body, version)
+            check_control::<AlterPartitionReassignmentsRequest>(body, version);
         }
         api::LIST_PARTITION_REASSIGNMENTS => {
-            check_control::<ListPartitionReassignmentsRequest>(body, version)
+            check_control::<ListPartitionReassignmentsRequest>(body, version);
         }
         api::OFFSET_DELETE => check_control::<OffsetDeleteRequest>(body, version),
         api::DESCRIBE_QUORUM => check_control::<DescribeQuorumRequest>(body, version),
