@@ -3,7 +3,7 @@
 mod support;
 
 use support::{
-    clients::{run_java, run_kafka_class, run_python},
+    clients::{kafka_version, record, run_java, run_kafka_class, run_python},
     server::{Listen, Server},
 };
 
@@ -95,4 +95,9 @@ fn kafkas_log_compaction_tester_finds_every_last_value() {
             .expect("a reduction");
         assert!(reduction > 10.0, "{codec}: {reduction} % went");
     }
+    let said = format!(
+        "client Kafka's own programs {}, compaction\nok every_last_value_is_found",
+        kafka_version()
+    );
+    record("LogCompactionTester", &server, &said);
 }

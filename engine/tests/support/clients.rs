@@ -55,6 +55,35 @@ pub(crate) fn run_java(program: &str, server: &Server) {
     drop(run(command, program, server));
 }
 
+/// Runs one of `clients/node`.
+pub(crate) fn run_node(program: &str, server: &Server) {
+    let mut command = Command::new("node");
+    command
+        .arg(sources().join("node").join(program))
+        .arg(server.bootstrap())
+        .env("NODE_PATH", installed("node").join("node_modules"))
+        .env("KAFKAJS_NO_PARTITIONER_WARNING", "1");
+    drop(run(command, program, server));
+}
+
+/// Runs a suite of `clients/go`, built with one of its versions of franz-go. Says so and does nothing where the Go that
+/// `setup` found cannot build that version.
+pub(crate) fn run_go(version: &str, suite: &str, server: &Server) {
+    let missing = fs::read_to_string(installed("go").join("missing")).unwrap_or_default();
+    if missing.lines().any(|line| line == version) {
+        println!("left out: this Go is too old for the {version} franz-go");
+        return;
+    }
+    let program = match suite {
+        "groups" => "franz_go_groups_checks.go",
+        _ => "franz_go_checks.go",
+    };
+    let mut command = Command::new(installed("go").join(version).join("franz-go"));
+    command.args([suite, server.bootstrap()]);
+    let marked = format!("{program}@{version}");
+    drop(run(command, &marked, server));
+}
+
 /// Runs one of Kafka's own programs, by the name of its class, and gives what it printed.
 pub(crate) fn run_kafka_class(class: &str, arguments: &[&str], server: &Server) -> String {
     let mut command = java();
@@ -63,6 +92,18 @@ pub(crate) fn run_kafka_class(class: &str, arguments: &[&str], server: &Server) 
         .args(["--bootstrap-server", server.bootstrap()])
         .args(arguments);
     run(command, class, server)
+}
+
+/// The version of Kafka's own programs.
+pub(crate) fn kafka_version() -> String {
+    let mut names = fs::read_dir(installed("java")).expect("the jars can be listed");
+    let named = |name: String| {
+        let version = name.strip_prefix("kafka-tools-")?.strip_suffix(".jar")?;
+        Some(version.to_owned())
+    };
+    names
+        .find_map(|entry| named(entry.ok()?.file_name().into_string().ok()?))
+        .expect("kafka-tools is there")
 }
 
 fn java() -> Command {
@@ -119,8 +160,12 @@ fn run(mut command: Command, program: &str, server: &Server) -> String {
 }
 
 /// Keeps what a client's program said of itself and of its checks, for the table in docs/COMPATIBILITY.md that
-/// `clients/table` makes. Lines that count: `client NAME VERSION`, and `ok CHECK (SECONDS s)` without the seconds.
+/// `clients/table` makes. Lines that count: `client NAME VERSION`, and `ok CHECK (SECONDS s)` without the seconds. Of a
+/// program that does not name itself nothing is kept.
 pub(crate) fn record(program: &str, server: &Server, printed: &str) {
+    if !printed.lines().any(|line| line.starts_with("client ")) {
+        return;
+    }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("inside the target folder")
