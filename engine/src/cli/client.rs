@@ -238,6 +238,10 @@ fn remedy(code: ErrorCode) -> Option<&'static str> {
             "the topic's max.message.bytes limits the size of a batch"
         }
         ErrorCode::KafkaStorageError => "the server's log tells what its disk said",
+        ErrorCode::GroupIdNotFound => "`corelane group list` shows what there is",
+        ErrorCode::NonEmptyGroup => {
+            "stop its consumers first; `corelane group describe` shows where they run"
+        }
         ErrorCode::TopicAuthorizationFailed | ErrorCode::ClusterAuthorizationFailed => {
             "ask whoever runs the server for the right to do so"
         }

@@ -15,6 +15,7 @@ mod client;
 mod consume;
 mod doctor;
 mod escape;
+mod group;
 mod key_value;
 mod log;
 mod logging;
@@ -44,6 +45,7 @@ Examples:
   corelane topic create orders --partitions 3      a topic
   echo hello | corelane produce orders             a record for each line of input
   corelane consume orders                          every record, and then the end
+  corelane group lag --all                         how far consumers are behind
   corelane doctor                                  what this machine lacks to serve well";
 
 /// Corelane, a Kafka-compatible event streaming engine: one lane per core, direct I/O, durable before it is acknowledged.
@@ -63,6 +65,8 @@ enum Command {
     Topic(topic::TopicCommand),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     Doctor(doctor::DoctorArgs),
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -86,6 +90,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Topic(command) => topic::run(command),
         Command::Produce(arguments) => produce::run(arguments),
         Command::Consume(arguments) => consume::run(arguments),
+        Command::Group(command) => group::run(command),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Log(command) => log::run(&command),
     };
@@ -180,6 +185,31 @@ mod tests {
             ("consume t --from yesterday", ErrorKind::ValueValidation),
             ("consume t --json --format %s", ErrorKind::ArgumentConflict),
             ("consume t --count many", ErrorKind::ValueValidation),
+            ("group describe", ErrorKind::MissingRequiredArgument),
+            ("group lag g --all", ErrorKind::ArgumentConflict),
+            ("group lag g --watch=1ms", ErrorKind::ValueValidation),
+            ("group list --state asleep", ErrorKind::InvalidValue),
+            ("group delete", ErrorKind::MissingRequiredArgument),
+            (
+                "group reset-offsets g --to-earliest",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            (
+                "group reset-offsets g --topic t",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            (
+                "group reset-offsets g --topic t --to-earliest --to-latest",
+                ErrorKind::ArgumentConflict,
+            ),
+            (
+                "group reset-offsets g --topic t:x --to-earliest",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "group reset-offsets g --all-topics --to-datetime noon",
+                ErrorKind::ValueValidation,
+            ),
             ("serve --listen everywhere", ErrorKind::InvalidValue),
             ("serve --set num.partitions", ErrorKind::ValueValidation),
             ("log dump", ErrorKind::MissingRequiredArgument),
@@ -215,6 +245,15 @@ mod tests {
             "consume orders --from earliest --partition 0 --partition 2 --follow --count 10",
             "consume orders --from -10 --format %k=%s\\n",
             "consume orders --from timestamp:1767225600000 --json",
+            "group list --state stable --state Empty --type classic --json",
+            "group describe reports alerts --watch",
+            "group describe --all --watch=10s --json",
+            "group lag reports --watch=500ms",
+            "group reset-offsets reports --topic orders:0,1 --topic payments --shift-by -100 --execute",
+            "group reset-offsets reports --all-topics --to-datetime 2026-11-21T07:30:00 --execute",
+            "group reset-offsets reports --all-topics --by-duration P1DT2H --json",
+            "group reset-offsets reports --topic orders --to-offset 5",
+            "group delete reports alerts --if-exists",
             "doctor --data-dir /var/lib/corelane --json",
             "log dump corelane-data/logs/orders-0.1 --records --json",
             "log dump corelane-data/logs/orders-0.1 --offset 1000 --limit 10",

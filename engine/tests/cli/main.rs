@@ -5,6 +5,7 @@ mod support;
 
 mod consume;
 mod dump;
+mod groups;
 mod produce;
 mod serve;
 mod topics;

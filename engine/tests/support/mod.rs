@@ -15,5 +15,4 @@ pub(crate) mod seed;
 pub(crate) mod server;
 pub(crate) mod small_disk;
 pub(crate) mod subject;
-pub(crate) mod threads;
 pub(crate) mod wire;

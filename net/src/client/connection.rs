@@ -81,11 +81,16 @@ impl ApiRanges {
 
     /// The highest stable version of a control message that both sides have.
     pub fn common<R: KafkaRequest>(&self) -> Result<i16, SendError> {
+        self.common_up_to::<R>(i16::MAX)
+    }
+
+    /// Like [`ApiRanges::common`], and not above `version_max`, where later versions mean something else.
+    pub fn common_up_to<R: KafkaRequest>(&self, version_max: i16) -> Result<i16, SendError> {
         let lowest = R::SUPPORTED_VERSIONS.min().value();
         let highest = R::API_DESCRIPTOR
             .latest_stable_version()
             .map_or(lowest, ApiVersion::value);
-        self.highest(R::API_KEY.value(), (lowest, highest))
+        self.highest(R::API_KEY.value(), (lowest, highest.min(version_max)))
     }
 }
 

@@ -29,21 +29,26 @@ impl Position {
     }
 }
 
-/// Looks up where to start, and where to end unless records are followed.
+/// Where a group has come to, by partition; empty where there is no group.
+pub(crate) type Resumed = BTreeMap<i32, i64>;
+
+/// Looks up where to start in these partitions, and where to end unless records are followed. A partition that is resumed
+/// starts there, unless its records there are gone or were never there.
 pub(crate) async fn make(
     client: &mut Client,
     arguments: &ConsumeArgs,
     topic: &TopicMetadata,
+    partitions: &[i32],
+    resumed: &Resumed,
 ) -> anyhow::Result<Vec<Position>> {
-    let partitions = wanted(arguments, topic)?;
-    let earliest = offsets::look_up(client, topic, &partitions, EARLIEST).await?;
-    let latest = offsets::look_up(client, topic, &partitions, LATEST).await?;
+    let earliest = offsets::look_up(client, topic, partitions, EARLIEST).await?;
+    let latest = offsets::look_up(client, topic, partitions, LATEST).await?;
     let timed = match arguments.from {
-        StartFrom::Timestamp(ms) => offsets::look_up(client, topic, &partitions, ms).await?,
+        StartFrom::Timestamp(ms) => offsets::look_up(client, topic, partitions, ms).await?,
         _ => BTreeMap::new(),
     };
     let mut positions = Vec::new();
-    for partition in partitions {
+    for &partition in partitions {
         let (Some(&earliest), Some(&latest)) = (earliest.get(&partition), latest.get(&partition))
         else {
             bail!(
@@ -51,15 +56,23 @@ pub(crate) async fn make(
                 topic.name
             );
         };
-        let at_timestamp = timed.get(&partition).copied().filter(|offset| *offset >= 0);
-        let next = match decide(
-            arguments.from,
-            Bounds {
-                earliest,
-                latest,
-                at_timestamp,
-            },
-        ) {
+        let bounds = Bounds {
+            earliest,
+            latest,
+            at_timestamp: timed.get(&partition).copied().filter(|offset| *offset >= 0),
+        };
+        let from = match resumed.get(&partition) {
+            Some(&offset) if (earliest..=latest).contains(&offset) => StartFrom::Offset(offset),
+            Some(&offset) => {
+                note(&format!(
+                    "{}-{partition} holds offsets {earliest} to {latest}, and not {offset}, where the group was",
+                    topic.name
+                ));
+                arguments.from
+            }
+            None => arguments.from,
+        };
+        let next = match decide(from, bounds) {
             Start::At(offset) => offset,
             Start::AfterGap(offset) => {
                 note(&format!(
@@ -83,7 +96,8 @@ pub(crate) async fn make(
     Ok(positions)
 }
 
-fn wanted(arguments: &ConsumeArgs, topic: &TopicMetadata) -> anyhow::Result<Vec<i32>> {
+/// The partitions that are asked for.
+pub(crate) fn wanted(arguments: &ConsumeArgs, topic: &TopicMetadata) -> anyhow::Result<Vec<i32>> {
     let known: Vec<i32> = topic
         .partitions
         .iter()

@@ -1,4 +1,5 @@
-//! Starts a fetcher for each leader, prints what they get, and starts them anew when leaders move or vanish.
+//! Reads partitions through a fetcher for each leader, prints what they get, and starts them anew when leaders move or
+//! vanish.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,13 +12,13 @@ use glommio::timer::sleep;
 
 use super::ConsumeArgs;
 use super::fetcher::{self, Failure, Fetched};
-use super::plan::{self, Position};
+use super::plan::Position;
 use super::printer::Printer;
 use crate::cli::batch_records::{UnreadableBatch, visit_records};
 use crate::cli::client::{self, Client};
+use crate::cli::note;
 use crate::cli::record_view::RecordView;
 use crate::cli::stdout::Stdout;
-use crate::cli::{Outcome, note};
 
 /// Answers that may wait for the printer.
 const ANSWERS_MAX: usize = 1;
@@ -28,15 +29,19 @@ const FAILING_MAX: Duration = Duration::from_mins(1);
 /// After so long without a failure the next one is a new one.
 const RECOVERED_AFTER: Duration = Duration::from_secs(2);
 
-struct Supervisor {
-    arguments: ConsumeArgs,
-    client: Client,
+/// Reads and prints.
+pub(super) struct Reader {
+    pub(super) arguments: ConsumeArgs,
+    pub(super) client: Client,
     printer: Printer<Stdout>,
     answers: flume::Sender<Fetched>,
+    answered: flume::Receiver<Fetched>,
     /// Dropping them ends them.
     fetchers: Vec<Task<()>>,
     /// Partitions that wait for a fetcher.
     waiting: Vec<Position>,
+    /// Every partition, up to where it was printed.
+    reading: BTreeMap<i32, Position>,
     failing: Option<Failing>,
 }
 
@@ -48,68 +53,99 @@ struct Failing {
     reason: String,
 }
 
-/// Runs `corelane consume`.
-pub(super) async fn run(arguments: ConsumeArgs) -> anyhow::Result<Outcome> {
-    let mut client = Client::connect(&arguments.client).await?;
-    let topic = client.topic(&arguments.topic).await?;
-    let waiting = plan::make(&mut client, &arguments, &topic).await?;
-    let printer = Printer::new(&arguments, Stdout::lock());
-    let (answers, answered) = flume::bounded(ANSWERS_MAX);
-    let mut supervisor = Supervisor {
-        arguments,
-        client,
-        printer,
-        answers,
-        fetchers: Vec::new(),
-        waiting,
-        failing: None,
-    };
-    supervisor.read_all(&answered).await?;
-    supervisor.printer.flush()?;
-    Ok(Outcome::Success)
-}
+impl Reader {
+    /// Reads nothing yet.
+    pub(super) fn new(arguments: ConsumeArgs, client: Client) -> Self {
+        let (answers, answered) = flume::bounded(ANSWERS_MAX);
+        Self {
+            printer: Printer::new(&arguments, Stdout::lock()),
+            arguments,
+            client,
+            answers,
+            answered,
+            fetchers: Vec::new(),
+            waiting: Vec::new(),
+            reading: BTreeMap::new(),
+            failing: None,
+        }
+    }
 
-impl Supervisor {
-    async fn read_all(&mut self, answered: &flume::Receiver<Fetched>) -> anyhow::Result<()> {
-        let mut reading: BTreeMap<i32, Position> = self
-            .waiting
+    /// From now on reads these partitions, and none of those before.
+    pub(super) fn read(&mut self, positions: Vec<Position>) {
+        self.fetchers.clear();
+        // What is on its way from the fetchers before would be taken for these partitions'.
+        (self.answers, self.answered) = flume::bounded(ANSWERS_MAX);
+        self.reading = positions
             .iter()
             .map(|position| (position.partition, *position))
             .collect();
-        loop {
-            reading.retain(|_, position| !position.is_done());
-            if reading.is_empty() || !self.printer.wants_more() {
-                return Ok(());
+        self.waiting = positions;
+    }
+
+    /// Where each partition that is read stands: everything before was printed.
+    pub(super) fn positions(&self) -> impl Iterator<Item = Position> {
+        self.reading.values().copied()
+    }
+
+    /// Whether everything was read, or enough printed. Where records are followed there is always more to read.
+    pub(super) fn is_done(&self) -> bool {
+        let is_read = |position: &Position| position.is_done();
+        !self.printer.wants_more() || (!self.arguments.follow && self.reading.values().all(is_read))
+    }
+
+    /// Writes out what was printed.
+    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+        self.printer.flush()
+    }
+
+    /// Has every partition read by a fetcher. Some may have no leader, or one that does not answer: then this waits a moment
+    /// and gives `false`.
+    pub(super) async fn start(&mut self) -> anyhow::Result<bool> {
+        if self.is_done() || self.waiting.is_empty() {
+            return Ok(true);
+        }
+        self.start_fetchers().await?;
+        if self.waiting.is_empty() {
+            return Ok(true);
+        }
+        self.pause_and_refresh().await?;
+        Ok(false)
+    }
+
+    /// What the fetchers have got, for [`Reader::take`]. Nothing is lost if a wait for it is given up.
+    pub(super) fn answered(&self) -> flume::Receiver<Fetched> {
+        self.answered.clone()
+    }
+
+    /// Prints what a fetcher has got, or looks after what it could not get.
+    pub(super) async fn take(&mut self, fetched: Fetched) -> anyhow::Result<()> {
+        match fetched {
+            Fetched::Batches {
+                partition,
+                from,
+                bytes,
+            } => {
+                let position = self.reading.get(&partition).copied();
+                if let Some(position) = position.filter(|position| !position.is_done()) {
+                    let end = position.end.map_or(Offset::new(i64::MAX), Offset::new);
+                    let next = self.print(partition, from, end, &bytes)?.get();
+                    self.reading
+                        .insert(partition, Position { next, ..position });
+                }
             }
-            self.start_fetchers().await?;
-            if !self.waiting.is_empty() {
+            // Whoever watches sees everything there is before there is a wait for more.
+            Fetched::Pause => {
+                self.failing
+                    .take_if(|failing| failing.last.elapsed() > RECOVERED_AFTER);
+                self.printer.flush()?;
+            }
+            Fetched::Failed { positions, failure } => {
+                self.failed(&failure)?;
+                self.waiting.extend(positions);
                 self.pause_and_refresh().await?;
-                continue;
-            }
-            match answered.recv_async().await? {
-                Fetched::Batches {
-                    partition,
-                    from,
-                    bytes,
-                } => {
-                    if let Some(position) = reading.get_mut(&partition) {
-                        let end = position.end.map_or(Offset::new(i64::MAX), Offset::new);
-                        position.next = self.print(partition, from, end, &bytes)?.get();
-                    }
-                }
-                // Whoever watches sees everything there is before there is a wait for more.
-                Fetched::Pause => {
-                    self.failing
-                        .take_if(|failing| failing.last.elapsed() > RECOVERED_AFTER);
-                    self.printer.flush()?;
-                }
-                Fetched::Failed { positions, failure } => {
-                    self.failed(&failure)?;
-                    self.waiting.extend(positions);
-                    self.pause_and_refresh().await?;
-                }
             }
         }
+        Ok(())
     }
 
     /// Starts a fetcher for every leader of a waiting partition; those without a leader go on waiting.
@@ -195,7 +231,7 @@ impl Supervisor {
     }
 
     /// Prints the records of `bytes` from `from` up to `end`, exclusive, as far as they are wanted. Returns the offset after
-    /// the last batch.
+    /// the last batch, or after the last record that was wanted.
     fn print(
         &mut self,
         partition: i32,
@@ -205,23 +241,29 @@ impl Supervisor {
     ) -> anyhow::Result<Offset> {
         let mut next = from;
         for batch in stored_batches(bytes) {
+            if !self.printer.wants_more() {
+                break;
+            }
             let batch = batch.map_err(|error| {
                 anyhow!(
                     "{}-{partition} at offset {next} is damaged: {error}",
                     self.arguments.topic
                 )
             })?;
-            next = batch
+            let after = batch
                 .header()
                 .last_offset()
                 .checked_plus(1)
                 .unwrap_or(next)
                 .max(next);
             if batch.header().attributes.is_control() {
+                next = after;
                 continue;
             }
+            let mut is_cut = false;
             visit_records::<PrintError>(&batch, from, |record| {
                 if record.offset >= end || !self.printer.wants_more() {
+                    is_cut = true;
                     return Ok(false);
                 }
                 self.printer.print(&RecordView {
@@ -229,6 +271,7 @@ impl Supervisor {
                     partition: Some(partition),
                     ..record
                 })?;
+                next = record.offset.checked_plus(1).unwrap_or(next);
                 Ok(true)
             })
             .map_err(|error| match error {
@@ -236,6 +279,11 @@ impl Supervisor {
                     .context(format!("cannot read {}-{partition}", self.arguments.topic)),
                 PrintError::Output(error) => error.into(),
             })?;
+            if is_cut {
+                // Whatever lies between the last record and the end is read.
+                return Ok(if self.printer.wants_more() { end } else { next });
+            }
+            next = after;
         }
         Ok(next)
     }
