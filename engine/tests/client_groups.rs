@@ -1,4 +1,4 @@
-//! Consumer groups of real clients: confluent-kafka (librdkafka), kafka-python, and Kafka's own command.
+//! Consumer groups of real clients: confluent-kafka (librdkafka), kafka-python, aiokafka, and Kafka's own command.
 
 mod support;
 
@@ -46,6 +46,24 @@ fn groups_of_kafka_python_work_with_one_port_for_all_cores() {
     run(
         "kafka_python_groups_checks.py",
         "kafka-python-groups",
+        Listen::Shared,
+    );
+}
+
+#[test]
+fn groups_of_aiokafka_work_with_a_node_per_core() {
+    run(
+        "aiokafka_groups_checks.py",
+        "aiokafka-groups",
+        Listen::PerCore,
+    );
+}
+
+#[test]
+fn groups_of_aiokafka_work_with_one_port_for_all_cores() {
+    run(
+        "aiokafka_groups_checks.py",
+        "aiokafka-groups",
         Listen::Shared,
     );
 }

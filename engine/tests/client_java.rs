@@ -7,6 +7,9 @@ use support::{
     server::{Listen, Server},
 };
 
+/// The program waits for many rebalances of new groups; a short first wait loses nothing that it checks.
+const GROUP_SETTINGS: &[&str] = &["group.initial.rebalance.delay.ms=200"];
+
 #[test]
 fn kafka_clients_works_with_a_node_per_core() {
     run_java(
@@ -36,6 +39,22 @@ fn kafka_admin_works_with_one_port_for_all_cores() {
     run_java(
         "KafkaAdminChecks.java",
         &Server::start("kafka-admin", Listen::Shared),
+    );
+}
+
+#[test]
+fn groups_of_kafka_clients_work_with_a_node_per_core() {
+    run_java(
+        "KafkaGroupsChecks.java",
+        &Server::start_with("kafka-groups", Listen::PerCore, 2, GROUP_SETTINGS),
+    );
+}
+
+#[test]
+fn groups_of_kafka_clients_work_with_one_port_for_all_cores() {
+    run_java(
+        "KafkaGroupsChecks.java",
+        &Server::start_with("kafka-groups", Listen::Shared, 2, GROUP_SETTINGS),
     );
 }
 

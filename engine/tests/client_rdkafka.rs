@@ -3,11 +3,8 @@
 mod support;
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::LazyLock,
-    thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use futures_lite::future::block_on;
@@ -24,7 +21,6 @@ use rdkafka::{
         BaseRecord, FutureProducer, FutureRecord, Producer, ProducerContext, ThreadedProducer,
     },
     topic_partition_list::{Offset, TopicPartitionList},
-    util::AsyncRuntime,
 };
 use support::{
     admin::{
@@ -33,6 +29,7 @@ use support::{
     },
     clients::record,
     server::{Listen, Server},
+    threads::Threads,
 };
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
@@ -273,28 +270,6 @@ fn every_codec_carries_every_record(bootstrap: &str) {
             });
             assert_eq!(next, end, "{topic} from {start}");
         }
-    }
-}
-
-/// What the future producer asks of a runtime, by threads.
-struct Threads;
-
-impl AsyncRuntime for Threads {
-    type Delay = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-    fn spawn<T: Future<Output = ()> + Send + 'static>(task: T) {
-        thread::spawn(|| block_on(task));
-    }
-
-    fn delay_for(duration: Duration) -> Self::Delay {
-        let (sender, receiver) = flume::bounded(1);
-        thread::spawn(move || {
-            thread::sleep(duration);
-            let _ = sender.send(());
-        });
-        Box::pin(async move {
-            let _ = receiver.recv_async().await;
-        })
     }
 }
 

@@ -94,6 +94,13 @@ pub(crate) fn run_kafka_class(class: &str, arguments: &[&str], server: &Server) 
     run(command, class, server)
 }
 
+/// One of Kafka's own programs, by the name of its class: small, as several run at once.
+pub(crate) fn kafka_class(class: &str) -> Command {
+    let mut command = java();
+    command.args(["-XX:TieredStopAtLevel=1", "-Xmx128m", class]);
+    command
+}
+
 /// The version of Kafka's own programs.
 pub(crate) fn kafka_version() -> String {
     let mut names = fs::read_dir(installed("java")).expect("the jars can be listed");

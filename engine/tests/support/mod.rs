@@ -15,4 +15,5 @@ pub(crate) mod seed;
 pub(crate) mod server;
 pub(crate) mod small_disk;
 pub(crate) mod subject;
+pub(crate) mod threads;
 pub(crate) mod wire;

@@ -3,6 +3,7 @@
 
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require("kafkajs");
 const lz4 = require("lz4js");
+const xxh32 = require("lz4js/xxh32.js");
 const snappy = require("kafkajs-snappy");
 const { ZstdCodec } = require("zstd-codec");
 
@@ -11,7 +12,7 @@ const { eventually } = require("./checks");
 // kafkajs brings gzip alone; these are what its users add.
 CompressionCodecs[CompressionTypes.Snappy] = snappy;
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async (encoder) => Buffer.from(lz4.compress(encoder.buffer)),
+  compress: async (encoder) => independent(Buffer.from(lz4.compress(encoder.buffer))),
   decompress: async (buffer) => Buffer.from(lz4.decompress(buffer)),
 });
 const zstd = new Promise((resolve) => ZstdCodec.run((binding) => resolve(new binding.Simple())));
@@ -19,6 +20,13 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async (encoder) => Buffer.from((await zstd).compress(encoder.buffer)),
   decompress: async (buffer) => Buffer.from((await zstd).decompress(buffer)),
 });
+
+/** Kafka and its Java clients take only frames that say that no block refers to another; one block of 4 MiB does not. */
+function independent(frame) {
+  frame[4] |= 0x20;
+  frame[6] = (xxh32.hash(0, frame, 4, 2) >> 8) & 0xff;
+  return frame;
+}
 
 function clientOf(broker) {
   return new Kafka({ clientId: "checks", brokers: broker.bootstrap.split(","), logLevel: logLevel.NOTHING });
