@@ -4,6 +4,7 @@ mod support;
 
 use std::{sync::mpsc, thread};
 
+use kafka_wire::{ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest};
 use support::{
     admin::create_topic,
     groups::{
@@ -81,6 +82,72 @@ fn members_and_offsets_survive(listen: Listen) {
         commit(&mut connection, "g", "t", sent + 1, Some(&joined)),
         0
     );
+}
+
+/// What a member of a consumer group tells when it joins, or when it is not sure what the server knows.
+fn consumer_heartbeat(member_id: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+    let mut request = ConsumerGroupHeartbeatRequest::default();
+    request.group_id = "g".into();
+    request.member_id = member_id.into();
+    request.member_epoch = epoch;
+    request.rebalance_timeout_ms = 30_000;
+    request.subscribed_topic_names = Some(vec!["t".into()]);
+    request.topic_partitions = Some(Vec::new());
+    request
+}
+
+#[test]
+fn members_of_a_consumer_group_keep_their_epochs_assignments_and_offsets() {
+    let mut server = Server::start_with("consumer-group-crash", Listen::PerCore, 2, SETTINGS);
+    create_topic(server.bootstrap(), "t", 4, &[]);
+    let mut connection = connect(&server, "g");
+    // Two members: the second one takes what the first one says that it has given up.
+    let mut epochs = [0, 0];
+    for round in 0..3 {
+        for (epoch, id) in epochs.iter_mut().zip(["a", "b"]) {
+            let request = consumer_heartbeat(id, *epoch);
+            let answer = when_loaded(
+                || connection.exchange(&request, 1),
+                |answer| answer.error_code,
+            );
+            assert_eq!(answer.error_code, 0, "round {round}: {answer:?}");
+            *epoch = answer.member_epoch;
+        }
+    }
+    let mut describe = ConsumerGroupDescribeRequest::default();
+    describe.group_ids = vec!["g".into()];
+    let before = connection.exchange(&describe, 1);
+    assert_eq!(&*before.groups[0].group_state, "Stable");
+    let mut member = kafka_wire::JoinGroupResponse::default();
+    member.member_id = "a".into();
+    member.generation_id = epochs[0];
+    for cycle in 0..CYCLES {
+        let offset = i64::try_from(cycle).expect("few cycles");
+        assert_eq!(
+            commit(&mut connection, "g", "t", offset, Some(&member)),
+            0,
+            "cycle {cycle}"
+        );
+        server.kill_9();
+        server.start_again();
+        connection = connect(&server, "g");
+        let after = when_loaded(
+            || connection.exchange(&describe, 1),
+            |answer| answer.groups[0].error_code,
+        );
+        assert_eq!(after, before, "cycle {cycle}");
+        assert_eq!(fetch_offset(&mut connection, "g", "t"), offset);
+        for (epoch, id) in epochs.iter().zip(["a", "b"]) {
+            let mut request = ConsumerGroupHeartbeatRequest::default();
+            request.group_id = "g".into();
+            request.member_id = id.into();
+            request.member_epoch = *epoch;
+            request.rebalance_timeout_ms = -1;
+            let answer = connection.exchange(&request, 1);
+            assert_eq!((answer.error_code, answer.member_epoch), (0, *epoch));
+            assert_eq!(answer.assignment, None, "nothing changed for it");
+        }
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 mod support;
 
 use kafka_wire::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, LeaveGroupRequest,
-    ListGroupsRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
+    DescribeGroupsRequest, FindCoordinatorRequest, LeaveGroupRequest, ListGroupsRequest,
+    OffsetDeleteRequest, OffsetFetchRequest,
     leave_group_request::MemberIdentity,
     offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
     offset_fetch_request::{
@@ -22,6 +23,7 @@ use support::{
 };
 
 const UNKNOWN_MEMBER_ID: i16 = 25;
+const INVALID_REQUEST: i16 = 42;
 const GROUP_ID_NOT_FOUND: i16 = 69;
 
 struct Versions {
@@ -153,6 +155,64 @@ impl Versions {
         );
     }
 
+    fn consumer_groups(&mut self) {
+        for version in 0..=1 {
+            let group = format!("consumer-{version}");
+            let mut request = ConsumerGroupHeartbeatRequest::default();
+            request.group_id = group.as_str().into();
+            request.rebalance_timeout_ms = 60_000;
+            request.subscribed_topic_names = Some(vec!["t".into()]);
+            request.topic_partitions = Some(Vec::new());
+            if version >= 1 {
+                let nameless = self.connection.exchange(&request, version);
+                assert_eq!(nameless.error_code, INVALID_REQUEST);
+                request.member_id = "me".into();
+                request.subscribed_topic_regex = Some("t".into());
+            }
+            let joined = self.connection.exchange(&request, version);
+            assert_eq!(
+                (joined.error_code, joined.member_epoch),
+                (0, 1),
+                "{joined:?}"
+            );
+            let given = joined.assignment.expect("who joins is told its part");
+            assert_eq!(given.topic_partitions[0].partitions, [0]);
+            let mut idle = ConsumerGroupHeartbeatRequest::default();
+            idle.group_id = group.as_str().into();
+            idle.member_id = joined.member_id.clone().unwrap_or_default();
+            idle.member_epoch = joined.member_epoch;
+            idle.rebalance_timeout_ms = -1;
+            let stays = self.connection.exchange(&idle, version);
+            assert_eq!((stays.error_code, stays.assignment), (0, None));
+            for version in 0..=1 {
+                let mut describe = ConsumerGroupDescribeRequest::default();
+                describe.group_ids =
+                    vec![group.as_str().into(), "offsets".into(), "nowhere".into()];
+                describe.include_authorized_operations = true;
+                let answer = self.connection.exchange(&describe, version);
+                let codes: Vec<i16> = answer.groups.iter().map(|one| one.error_code).collect();
+                assert_eq!(codes, [0, GROUP_ID_NOT_FOUND, GROUP_ID_NOT_FOUND]);
+                let described = &answer.groups[0];
+                assert_eq!(&*described.group_state, "Stable");
+                assert_eq!(
+                    described.members[0].member_type,
+                    [-1, 1][usize::from(version >= 1)]
+                );
+            }
+            let mut describe = DescribeGroupsRequest::default();
+            describe.groups = vec![group.as_str().into()];
+            let answer = self.connection.exchange(&describe, 6);
+            assert_eq!(answer.groups[0].error_code, GROUP_ID_NOT_FOUND);
+            let mut list = ListGroupsRequest::default();
+            list.types_filter = vec!["Consumer".into()];
+            let listed = self.connection.exchange(&list, 5);
+            assert_eq!(&*listed.groups[0].group_type, "consumer");
+            idle.member_epoch = -1;
+            let left = self.connection.exchange(&idle, version);
+            assert_eq!((left.error_code, left.member_epoch), (0, -1));
+        }
+    }
+
     fn administration(&mut self) {
         for version in 0..=2 {
             let group = format!("delete-{version}");
@@ -236,5 +296,6 @@ fn every_version_is_answered() {
     };
     versions.membership();
     versions.offsets();
+    versions.consumer_groups();
     versions.administration();
 }

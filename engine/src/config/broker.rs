@@ -144,6 +144,14 @@ impl BrokerConfig {
         }
     }
 
+    /// A setting as text, lists with commas between. Panics as [`BrokerConfig::integer`] does.
+    pub fn text(&self, name: &str) -> String {
+        match self.effective(name) {
+            Some(value) => value.to_string(),
+            None => panic!("broker setting {name} has no value"),
+        }
+    }
+
     fn effective(&self, name: &str) -> Option<ConfigValue> {
         find(name).and_then(|definition| self.get(definition).value)
     }

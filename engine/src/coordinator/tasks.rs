@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use glommio::timer::Timer;
 
 use super::host::Host;
-use crate::group::Shard;
 use crate::lane::Lane;
 use crate::lane::deadline::Deadline;
 use crate::lane::wall_clock::{ClockWatch, Verdict};
@@ -57,7 +56,7 @@ pub async fn run_alarms(lane: Rc<Lane>) {
             let now_ms = groups.now().monotonic_ms;
             if next_alarm_ms(&host) <= now_ms {
                 lane.turns.pass().await;
-                let _ = groups.step(&host, Shard::elapse);
+                let _ = groups.step(&host, |shard, step| shard.elapse(step, &lane.image()));
             }
         }
         // Without a pause until it sleeps: what is set meanwhile rings no bell.

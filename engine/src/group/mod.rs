@@ -14,15 +14,20 @@
 //!
 //! Owned by the lane that owns the partition. A crash leaves the records; [`Shard::replay`] reads them.
 
+pub mod assignor;
 pub mod budget;
 pub mod classic;
 pub mod config;
+pub mod consumer;
+pub mod consumer_protocol;
 pub mod offsets;
 pub mod partitioner;
 pub mod record;
 pub mod shard;
 pub mod step;
 pub mod timers;
+pub mod topic_partitions;
+pub mod topic_pattern;
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use super::budget::Budget;
 use super::config::GroupConfig;
 use super::record::GroupRecord;
 use super::timers::Timers;
+use crate::metadata::MetadataImage;
 
 /// The time of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,11 +89,23 @@ pub struct Context<'c, 's> {
     pub config: &'c GroupConfig,
     /// What the lane's groups may take.
     pub budget: &'c Budget,
+    /// The topics that there are.
+    pub image: &'c MetadataImage,
 }
 
 impl Context<'_, '_> {
     /// The time `wait_ms` from now, in monotonic milliseconds.
     pub fn after_ms(&self, wait_ms: u64) -> u64 {
         self.step.now.monotonic_ms.saturating_add(wait_ms)
+    }
+
+    /// How long a member of a consumer group may be silent.
+    pub fn session_timeout_ms(&self, _group_id: &str) -> i32 {
+        self.config.consumer_session_timeout_ms
+    }
+
+    /// How often it is to show that it lives.
+    pub fn heartbeat_interval_ms(&self, _group_id: &str) -> i32 {
+        self.config.consumer_heartbeat_interval_ms
     }
 }

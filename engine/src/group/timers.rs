@@ -20,6 +20,21 @@ pub enum TimerKind {
         /// The id given.
         member_id: Rc<str>,
     },
+    /// A member of a consumer group must have given up what it is to give up.
+    Revocation {
+        /// The member.
+        member_id: Rc<str>,
+    },
+    /// A member of a consumer group that speaks the classic protocol must have joined again.
+    MemberJoin {
+        /// The member.
+        member_id: Rc<str>,
+    },
+    /// Such a member must have asked for its assignment.
+    MemberSync {
+        /// The member.
+        member_id: Rc<str>,
+    },
     /// The members have had their time to join.
     Join,
     /// The members have had their time to ask for their assignments.

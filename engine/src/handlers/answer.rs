@@ -30,7 +30,7 @@ pub(super) fn control(
     body: &[u8],
 ) -> Pending<FetchSlice> {
     if header.api_key == api::API_VERSIONS {
-        return match answer_api_versions(header, body, &api::ServerFeatures::default()) {
+        return match answer_api_versions(header, body, &features::SERVER_FEATURES) {
             Ok(response) => Pending::Ready(response),
             Err(error) => Pending::Close(CloseReason::Service(error.to_string())),
         };
@@ -115,8 +115,7 @@ async fn dispatch(lane: Rc<Lane>, request: Owned) -> Answer {
         }
         api::UPDATE_FEATURES => {
             answer(request, |asked| async move {
-                let features = api::ServerFeatures::default();
-                features::update(&asked, version, &features, &lane.nodes())
+                features::update(&asked, version, &features::SERVER_FEATURES, &lane.nodes())
             })
             .await
         }

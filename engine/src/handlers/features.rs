@@ -1,6 +1,6 @@
 //! `UpdateFeatures`: no feature of this server has a level that could be changed.
 
-use corelane_net::api::ServerFeatures;
+use corelane_net::api::{Feature, FeatureLevel, ServerFeatures};
 use corelane_net::error_code::ErrorCode;
 use kafka_wire::update_features_response::UpdatableFeatureResult;
 use kafka_wire::{UpdateFeaturesRequest, UpdateFeaturesResponse};
@@ -8,6 +8,20 @@ use kafka_wire_core::StrBytes;
 
 use crate::config::definition::echo;
 use crate::metadata::Nodes;
+
+/// What this server can run, and runs: consumer groups of the new protocol, as a Kafka 4.1 cluster says it does.
+pub(super) static SERVER_FEATURES: ServerFeatures<'static> = ServerFeatures {
+    supported: &[Feature {
+        name: "group.version",
+        level_min: 0,
+        level_max: 1,
+    }],
+    finalized: &[FeatureLevel {
+        name: "group.version",
+        level: 1,
+    }],
+    finalized_epoch: 0,
+};
 
 /// From this version on there is one result for all features.
 const ONE_RESULT_SINCE: i16 = 2;
@@ -78,7 +92,6 @@ pub(super) fn update(
 mod tests {
     use super::*;
     use crate::metadata::test_support::nodes;
-    use corelane_net::api::{Feature, FeatureLevel};
     use kafka_wire::update_features_request::FeatureUpdateKey;
     use kafka_wire_core::{ApiVersion, KafkaEncode};
 

@@ -129,6 +129,23 @@ pub enum ApplyError {
     },
 }
 
+/// Tells one state of a cluster's topics from another one; see [`MetadataImage::topics_stamp`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicsStamp {
+    last_log_id: LogId,
+    removed: usize,
+}
+
+impl TopicsStamp {
+    /// A number that grows with each change.
+    pub fn version(self) -> i64 {
+        let removed = i64::try_from(self.removed).unwrap_or(i64::MAX);
+        i64::try_from(self.last_log_id.get())
+            .unwrap_or(i64::MAX)
+            .saturating_add(removed)
+    }
+}
+
 /// The cluster's metadata.
 #[derive(Clone, Debug, Default)]
 pub struct MetadataImage {
@@ -417,6 +434,14 @@ impl MetadataImage {
             .iter()
             .map(String::as_str)
             .find(|other| *other != name)
+    }
+
+    /// Changes with every topic or partition that is added or removed.
+    pub fn topics_stamp(&self) -> TopicsStamp {
+        TopicsStamp {
+            last_log_id: self.last_log_id,
+            removed: self.removed.len(),
+        }
     }
 
     /// How many topics there are.

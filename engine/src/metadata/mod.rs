@@ -18,7 +18,7 @@ use corelane_format::ids::LogId;
 
 pub use controller::producer_ids::allocate_producer_ids;
 pub use controller::{Decision, Defaults, Limits};
-pub use image::{ApplyError, MetadataImage, PartitionMeta, TopicMeta};
+pub use image::{ApplyError, MetadataImage, PartitionMeta, TopicMeta, TopicsStamp};
 pub use nodes::{AdvertisedNode, Nodes};
 pub use record::{MetadataRecord, RecordError};
 pub use topic_id_source::{RandomTopicIds, TopicIdSource, random_cluster_id};

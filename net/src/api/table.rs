@@ -84,6 +84,8 @@ apis! {
     UPDATE_FEATURES = 57, "UpdateFeatures", 0..=2, flexible 0;
     DESCRIBE_CLUSTER = 60, "DescribeCluster", 0..=2, flexible 0;
     DESCRIBE_PRODUCERS = 61, "DescribeProducers", 0..=0, flexible 0;
+    CONSUMER_GROUP_HEARTBEAT = 68, "ConsumerGroupHeartbeat", 0..=1, flexible 0;
+    CONSUMER_GROUP_DESCRIBE = 69, "ConsumerGroupDescribe", 0..=1, flexible 0;
     LIST_CONFIG_RESOURCES = 74, "ListConfigResources", 0..=1, flexible 0;
     DESCRIBE_TOPIC_PARTITIONS = 75, "DescribeTopicPartitions", 0..=0, flexible 0;
 }

@@ -88,6 +88,10 @@ impl ClassicGroup {
         let now_ms = context.step.now.monotonic_ms;
         let timers = &mut *context.timers;
         match &elapsed.key.kind {
+            // Of members of a consumer group.
+            TimerKind::Revocation { .. }
+            | TimerKind::MemberJoin { .. }
+            | TimerKind::MemberSync { .. } => {}
             TimerKind::Join => {
                 if timers.is_due(&mut self.join_alarm, elapsed, now_ms) {
                     self.join_elapsed(context);

@@ -15,7 +15,7 @@ use crate::group::timers::{Alarm, TimerKey, TimerKind};
 /// How long somebody may wait in its first `JoinGroup`: it does not know its id yet, so it cannot be told from one that is gone.
 const NEW_MEMBER_WAIT_MS: u64 = 5 * 60_000;
 /// From this version on, clients can be given an id before they join.
-const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
+pub const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
 /// From this version on, a leader can be told to assign nothing.
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 

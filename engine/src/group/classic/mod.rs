@@ -13,6 +13,7 @@
 //! What each request does in each state is Kafka's, down to the error; `join`, `rebalance`, `sync`, `heartbeat` and
 //! `offsets` have a request each.
 
+mod convert;
 mod heartbeat;
 mod join;
 mod member;
@@ -30,14 +31,14 @@ use kafka_wire::describe_groups_response::DescribedGroupMember;
 use kafka_wire::join_group_request::JoinGroupRequestProtocol;
 use kafka_wire_core::StrBytes;
 
-pub use join::{Join, refusal as join_refusal};
+pub use join::{Join, MEMBER_ID_REQUIRED_SINCE, refusal as join_refusal};
 pub use member::{Client, Member, Protocol};
 pub use offsets::{Committer, ExpiryBase};
 pub use sync::refusal as sync_refusal;
 
 use super::budget::Charge;
 use super::step::Context;
-use super::timers::{Alarm, TimerKey, TimerKind};
+use super::timers::{Alarm, TimerKey, TimerKind, Timers};
 
 /// What a group costs besides its members and texts.
 const GROUP_BYTES: usize = 768;
@@ -185,14 +186,14 @@ impl ClassicGroup {
     }
 
     /// Takes back all alarms, before the group goes.
-    pub fn close(&mut self, context: &mut Context<'_, '_>) {
-        context.timers.cancel(&mut self.join_alarm);
-        context.timers.cancel(&mut self.sync_alarm);
+    pub fn close(&mut self, timers: &mut Timers) {
+        timers.cancel(&mut self.join_alarm);
+        timers.cancel(&mut self.sync_alarm);
         for pending in self.pending.values_mut() {
-            context.timers.cancel(&mut pending.alarm);
+            timers.cancel(&mut pending.alarm);
         }
         for member in self.members.values_mut() {
-            context.timers.cancel(&mut member.session);
+            timers.cancel(&mut member.session);
         }
     }
 

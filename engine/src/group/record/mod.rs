@@ -3,6 +3,7 @@
 //! A key begins with the type of the record, a value with the version of its layout. A null value takes its key back. All
 //! versions that Kafka ever wrote are read; what is written is what Kafka 4.3 writes.
 
+mod consumer_group;
 mod group_metadata;
 mod offset_commit;
 
@@ -13,6 +14,10 @@ use bytes::BufMut;
 use corelane_net::wire::{WireError, WireReader};
 use thiserror::Error;
 
+pub use consumer_group::{
+    ClassicDetails, ConsumerRecord, CurrentAssignment, GroupEpoch, MemberDetails, MemberState,
+    PatternTopics,
+};
 pub use group_metadata::{GroupMetadataValue, MemberMetadata};
 pub use offset_commit::{OffsetCommitKey, OffsetCommitValue};
 
@@ -37,6 +42,13 @@ pub enum GroupRecord {
         group_id: String,
         /// What it is.
         value: Option<GroupMetadataValue>,
+    },
+    /// A part of a group of the new consumer protocol.
+    Consumer {
+        /// The group.
+        group_id: String,
+        /// The part.
+        record: ConsumerRecord,
     },
 }
 
@@ -70,6 +82,7 @@ impl GroupRecord {
         match self {
             Self::OffsetCommit { value, .. } => value.is_none(),
             Self::GroupMetadata { value, .. } => value.is_none(),
+            Self::Consumer { record, .. } => record.removes(),
         }
     }
 
@@ -87,6 +100,7 @@ impl GroupRecord {
                 corelane_net::wire::put_string(&mut key_bytes, false, group_id);
                 (key_bytes, value.as_ref().map(GroupMetadataValue::encode))
             }
+            Self::Consumer { group_id, record } => record.encode(group_id),
         }
     }
 
@@ -109,6 +123,18 @@ impl GroupRecord {
                     .to_owned(),
                 value: value.map(GroupMetadataValue::decode).transpose()?,
             }),
+            kind @ (consumer_group::EPOCH
+            | consumer_group::MEMBER
+            | consumer_group::TARGET_EPOCH
+            | consumer_group::TARGET
+            | consumer_group::CURRENT
+            | consumer_group::PATTERN) => {
+                let group_id = reader.string(false).map(str::to_owned);
+                let group_id = group_id.map_err(malformed("a key of a consumer group"))?;
+                let record = ConsumerRecord::decode(kind, &mut reader, value)?;
+                record.map(|record| Self::Consumer { group_id, record })
+            }
+            // Of groups of other kinds; and `ConsumerGroupPartitionMetadata`, which Kafka before 4.1 wrote and later takes back.
             _ => None,
         })
     }

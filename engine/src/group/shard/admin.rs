@@ -2,13 +2,15 @@
 
 use corelane_net::error_code::ErrorCode;
 use kafka_wire::ListGroupsRequest;
+use kafka_wire::consumer_group_describe_response::DescribedGroup as DescribedConsumerGroup;
 use kafka_wire::describe_groups_response::DescribedGroup;
 use kafka_wire::list_groups_response::ListedGroup;
 use kafka_wire_core::StrBytes;
 
-use super::{Group, Shard, expiry};
-use crate::group::classic::ClassicState;
+use super::{Group, Shard};
+use crate::group::classic::{CONSUMER, ClassicState};
 use crate::group::step::Step;
+use crate::metadata::MetadataImage;
 
 /// The state of a group that does not exist.
 const DEAD: &str = "Dead";
@@ -40,6 +42,7 @@ impl Shard {
                     Group::Classic(group) => {
                         StrBytes::from(group.protocol_type().unwrap_or_default())
                     }
+                    Group::Consumer(_) => StrBytes::from(CONSUMER),
                 };
                 listed
             })
@@ -64,15 +67,50 @@ impl Shard {
                 }
                 described.members = group.described_members();
             }
-            None => {
+            other => {
                 described.group_state = StrBytes::from(DEAD);
                 if version >= NOT_FOUND_SINCE {
+                    let reason = match other {
+                        Some(_) => "is not a classic group",
+                        None => "not found",
+                    };
                     described.error_code = ErrorCode::GroupIdNotFound.code();
                     described.error_message =
-                        Some(StrBytes::from(format!("Group {group_id} not found.")));
+                        Some(StrBytes::from(format!("Group {group_id} {reason}.")));
                 }
             }
         }
+        described
+    }
+
+    /// One group as `ConsumerGroupDescribe` tells it.
+    pub fn describe_consumer_group(
+        &self,
+        group_id: &str,
+        version: i16,
+        with_operations: bool,
+        image: &MetadataImage,
+    ) -> DescribedConsumerGroup {
+        let mut described = match self.groups.get(group_id).map(|entry| &entry.group) {
+            Some(Group::Consumer(group)) => group.describe(version, &self.config, image),
+            other => {
+                let reason = match other {
+                    Some(_) => "is not a consumer group",
+                    None => "not found",
+                };
+                let mut described = DescribedConsumerGroup::default();
+                described.group_id = StrBytes::from(group_id);
+                described.error_code = ErrorCode::GroupIdNotFound.code();
+                described.error_message =
+                    Some(StrBytes::from(format!("Group {group_id} {reason}.")));
+                described
+            }
+        };
+        described.authorized_operations = if with_operations && described.error_code == 0 {
+            GROUP_OPERATIONS
+        } else {
+            NO_OPERATIONS
+        };
         described
     }
 
@@ -84,9 +122,10 @@ impl Shard {
             .ok_or(ErrorCode::GroupIdNotFound)?;
         match &entry.group {
             Group::Classic(group) => group.admit_delete()?,
+            Group::Consumer(group) => group.admit_delete()?,
         }
         let mut records = entry.offsets.tombstones(group_id, |_, _, _| true);
-        records.push(expiry::tombstone(group_id));
+        records.extend(entry.group.tombstones(group_id));
         self.append_apart(step, &records)
     }
 }

@@ -76,7 +76,7 @@ impl Shard {
         if !names_any {
             return response;
         }
-        if let Err(code) = self.take_commit(step, request, version, &records) {
+        if let Err(code) = self.take_commit(step, request, version, &records, image) {
             for partition in response
                 .topics
                 .iter_mut()
@@ -105,6 +105,7 @@ impl Shard {
         request: &OffsetCommitRequest,
         version: i16,
         records: &[GroupRecord],
+        image: &MetadataImage,
     ) -> Result<(), ErrorCode> {
         let committer = Committer {
             member_id: &request.member_id,
@@ -112,8 +113,11 @@ impl Shard {
             generation: request.generation_id_or_member_epoch,
         };
         let group_id = request.group_id.as_str();
-        let admitted = self.with_group(step, group_id, |entry, context| match &mut entry.group {
-            Group::Classic(group) => group.admit_commit(context, committer),
+        let admitted = self.with_group(step, image, group_id, |entry, context| {
+            match &mut entry.group {
+                Group::Classic(group) => group.admit_commit(context, committer),
+                Group::Consumer(group) => group.admit_commit(committer, version),
+            }
         });
         match admitted {
             Some(admitted) => admitted?,
@@ -161,12 +165,16 @@ impl Shard {
         request: &OffsetFetchRequestGroup,
         image: &MetadataImage,
     ) -> OffsetFetchResponseGroup {
-        let offsets = self
-            .groups
-            .get(request.group_id.as_str())
-            .map(|entry| &entry.offsets);
+        let entry = self.groups.get(request.group_id.as_str());
+        let offsets = entry.map(|entry| &entry.offsets);
         let mut response = OffsetFetchResponseGroup::default();
         response.group_id = request.group_id.clone();
+        if let Some(Group::Consumer(group)) = entry.map(|entry| &entry.group)
+            && let Err(code) = group.admit_fetch(request.member_id.as_deref(), request.member_epoch)
+        {
+            response.error_code = code.code();
+            return response;
+        }
         response.topics = match &request.topics {
             Some(topics) => topics
                 .iter()
@@ -237,6 +245,7 @@ impl Shard {
             .ok_or(ErrorCode::GroupIdNotFound)?;
         match &entry.group {
             Group::Classic(group) => group.admit_offset_delete()?,
+            Group::Consumer(_) => {}
         }
         let mut records = Vec::new();
         let mut topics = Vec::with_capacity(request.topics.len());

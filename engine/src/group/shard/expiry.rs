@@ -39,6 +39,7 @@ impl Shard {
         };
         let base = match &entry.group {
             Group::Classic(group) => group.expiry_base(),
+            Group::Consumer(_) => Some(ExpiryBase::Commit),
         };
         let retention_ms = self.config.offsets_retention_ms;
         let is_expired = |topic: &str, committed: &Committed| {
@@ -61,7 +62,7 @@ impl Shard {
             .tombstones(group_id, |topic, _, committed| is_expired(topic, committed));
         let all = records.len() == entry.offsets.iter().count();
         if all && entry.group.is_vacant() {
-            records.push(tombstone(group_id));
+            records.extend(entry.group.tombstones(group_id));
         }
         records
     }
@@ -97,13 +98,5 @@ impl Shard {
                 self.drop_if_unused(&key.group_id);
             }
         }
-    }
-}
-
-/// The record that takes a group back.
-pub(super) fn tombstone(group_id: &str) -> GroupRecord {
-    GroupRecord::GroupMetadata {
-        group_id: group_id.to_owned(),
-        value: None,
     }
 }

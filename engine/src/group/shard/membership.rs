@@ -10,6 +10,7 @@ use kafka_wire::{
 use super::{Group, Shard};
 use crate::group::classic::{ClassicGroup, Client, Join, join_refusal, sync_refusal};
 use crate::group::step::{ReplyId, Step};
+use crate::metadata::MetadataImage;
 
 /// From this version on, several members leave at once.
 const BATCHED_LEAVE_SINCE: i16 = 3;
@@ -22,6 +23,7 @@ impl Shard {
         request: &JoinGroupRequest,
         version: i16,
         client: &Client,
+        image: &MetadataImage,
         reply: ReplyId,
     ) {
         let group_id = request.group_id.as_str();
@@ -37,8 +39,8 @@ impl Shard {
             client,
             reply,
         };
-        self.with_group(step, group_id, |entry, context| match &mut entry.group {
-            Group::Classic(group) => group.join(context, join),
+        self.with_group(step, image, group_id, |entry, context| {
+            entry.join(context, join);
         });
         self.drop_if_unused(group_id);
     }
@@ -65,14 +67,26 @@ impl Shard {
     }
 
     /// Takes a `SyncGroup`. The answer comes in this step or in a later one.
-    pub fn sync(&mut self, step: &mut Step<'_>, request: &SyncGroupRequest, reply: ReplyId) {
+    pub fn sync(
+        &mut self,
+        step: &mut Step<'_>,
+        request: &SyncGroupRequest,
+        image: &MetadataImage,
+        reply: ReplyId,
+    ) {
         let group_id = request.group_id.as_str();
         if group_id.is_empty() {
             step.answer_sync(reply, sync_refusal(ErrorCode::InvalidGroupId));
             return;
         }
-        let found = self.with_group(step, group_id, |entry, context| match &mut entry.group {
-            Group::Classic(group) => group.sync(context, request, reply),
+        let found = self.with_group(step, image, group_id, |entry, context| {
+            match &mut entry.group {
+                Group::Classic(group) => group.sync(context, request, reply),
+                Group::Consumer(group) => {
+                    let response = group.sync(context, request).unwrap_or_else(sync_refusal);
+                    context.step.answer_sync(reply, response);
+                }
+            }
         });
         if found.is_none() {
             step.answer_sync(reply, sync_refusal(ErrorCode::UnknownMemberId));
@@ -80,15 +94,24 @@ impl Shard {
     }
 
     /// Takes a `Heartbeat`.
-    pub fn heartbeat(&mut self, step: &mut Step<'_>, request: &HeartbeatRequest) -> ErrorCode {
+    pub fn heartbeat(
+        &mut self,
+        step: &mut Step<'_>,
+        request: &HeartbeatRequest,
+        image: &MetadataImage,
+    ) -> ErrorCode {
         if request.group_id.is_empty() {
             return ErrorCode::InvalidGroupId;
         }
-        self.with_group(step, &request.group_id, |entry, context| {
-            match &mut entry.group {
+        self.with_group(
+            step,
+            image,
+            &request.group_id,
+            |entry, context| match &mut entry.group {
                 Group::Classic(group) => group.heartbeat(context, request),
-            }
-        })
+                Group::Consumer(group) => group.classic_heartbeat(context, request),
+            },
+        )
         .unwrap_or(ErrorCode::UnknownMemberId)
     }
 
@@ -98,6 +121,7 @@ impl Shard {
         step: &mut Step<'_>,
         request: &LeaveGroupRequest,
         version: i16,
+        image: &MetadataImage,
     ) -> LeaveGroupResponse {
         let mut response = LeaveGroupResponse::default();
         if request.group_id.is_empty() {
@@ -111,11 +135,16 @@ impl Shard {
             only.member_id = request.member_id.clone();
             vec![only]
         };
-        let outcomes = self.with_group(step, &request.group_id, |entry, context| match &mut entry
-            .group
-        {
-            Group::Classic(group) => group.leave(context, &leaving),
-        });
+        let outcomes =
+            self.with_group(
+                step,
+                image,
+                &request.group_id,
+                |entry, context| match &mut entry.group {
+                    Group::Classic(group) => group.leave(context, &leaving),
+                    Group::Consumer(_) => entry.leave(context, &leaving),
+                },
+            );
         self.drop_if_unused(&request.group_id);
         let Some(outcomes) = outcomes else {
             response.error_code = ErrorCode::UnknownMemberId.code();

@@ -5,6 +5,8 @@
 
 mod admin;
 mod commits;
+mod consumers;
+mod conversion;
 mod expiry;
 mod membership;
 
@@ -16,8 +18,9 @@ use corelane_net::error_code::ErrorCode;
 use super::budget::Budget;
 use super::classic::ClassicGroup;
 use super::config::GroupConfig;
+use super::consumer::ConsumerGroup;
 use super::offsets::GroupOffsets;
-use super::record::GroupRecord;
+use super::record::{ConsumerRecord, GroupRecord};
 use super::step::{Context, Step};
 use super::timers::Timers;
 use crate::metadata::MetadataImage;
@@ -31,7 +34,9 @@ const RECORDS_PER_BATCH: usize = 500;
 #[derive(Debug)]
 pub enum Group {
     /// Its members rebalance together; its leader assigns. Also a group that has offsets and nothing else.
-    Classic(ClassicGroup),
+    Classic(Box<ClassicGroup>),
+    /// The server assigns, and each member moves to its part at its own pace.
+    Consumer(Box<ConsumerGroup>),
 }
 
 impl Group {
@@ -39,6 +44,7 @@ impl Group {
     pub fn state_name(&self) -> &'static str {
         match self {
             Self::Classic(group) => group.state().name(),
+            Self::Consumer(group) => group.state().name(),
         }
     }
 
@@ -46,30 +52,56 @@ impl Group {
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::Classic(_) => "classic",
+            Self::Consumer(_) => "consumer",
         }
     }
 
-    fn close(&mut self, context: &mut Context<'_, '_>) {
+    fn close(&mut self, timers: &mut Timers) {
         match self {
-            Self::Classic(group) => group.close(context),
+            Self::Classic(group) => group.close(timers),
+            Self::Consumer(group) => group.close(timers),
         }
     }
 
     fn resume(&mut self, context: &mut Context<'_, '_>) {
         match self {
             Self::Classic(group) => group.resume(context),
+            Self::Consumer(group) => group.resume(context),
         }
     }
 
     fn is_vacant(&self) -> bool {
         match self {
             Self::Classic(group) => group.is_vacant(),
+            Self::Consumer(group) => group.is_vacant(),
         }
     }
 
     fn is_subscribed_to(&self, topic: &str) -> bool {
         match self {
             Self::Classic(group) => group.is_subscribed_to(topic),
+            Self::Consumer(group) => group.is_subscribed_to(topic),
+        }
+    }
+
+    /// Whether no record tells of it.
+    fn is_unrecorded(&self) -> bool {
+        match self {
+            Self::Classic(group) => {
+                group.is_vacant() && group.generation() == 0 && group.protocol_type().is_none()
+            }
+            Self::Consumer(group) => group.is_unrecorded(),
+        }
+    }
+
+    /// The records that take it back; its offsets stay.
+    fn tombstones(&self, group_id: &str) -> Vec<GroupRecord> {
+        match self {
+            Self::Classic(_) => vec![GroupRecord::GroupMetadata {
+                group_id: group_id.to_owned(),
+                value: None,
+            }],
+            Self::Consumer(group) => of_group(group_id, group.tombstones()),
         }
     }
 }
@@ -84,15 +116,19 @@ struct Entry {
 impl Entry {
     /// Whether it is nothing but a name: no record tells of it.
     fn is_unused(&self) -> bool {
-        match &self.group {
-            Group::Classic(group) => {
-                group.is_vacant()
-                    && group.generation() == 0
-                    && group.protocol_type().is_none()
-                    && self.offsets.is_empty()
-            }
-        }
+        self.group.is_unrecorded() && self.offsets.is_empty()
     }
+}
+
+/// Records of a consumer group with its id.
+fn of_group(group_id: &str, records: Vec<ConsumerRecord>) -> Vec<GroupRecord> {
+    records
+        .into_iter()
+        .map(|record| GroupRecord::Consumer {
+            group_id: group_id.to_owned(),
+            record,
+        })
+        .collect()
 }
 
 /// The groups of one partition.
@@ -136,13 +172,53 @@ impl Shard {
                 let budget = self.budget.clone();
                 let id: Rc<str> = group_id.as_str().into();
                 self.entry(group_id).group =
-                    Group::Classic(ClassicGroup::from_record(&id, value, &budget));
+                    Group::Classic(Box::new(ClassicGroup::from_record(&id, value, &budget)));
             }
             GroupRecord::GroupMetadata {
                 group_id,
                 value: None,
-            } => self.forget_group(group_id),
+            } => {
+                if let Some(Group::Classic(_)) = self.group(group_id) {
+                    self.forget_group(group_id);
+                }
+            }
+            GroupRecord::Consumer { group_id, record } => {
+                self.replay_consumer(group_id, record);
+            }
         }
+    }
+
+    fn replay_consumer(&mut self, group_id: &str, record: &ConsumerRecord) {
+        let is_consumer = matches!(self.group(group_id), Some(Group::Consumer(_)));
+        if record.removes() && !is_consumer {
+            return;
+        }
+        if matches!(record, ConsumerRecord::Epoch(None)) {
+            self.forget_group(group_id);
+            return;
+        }
+        let budget = self.budget.clone();
+        let entry = self.entry(group_id);
+        if !is_consumer {
+            let group = ConsumerGroup::new(&group_id.into(), &budget);
+            entry.group = Group::Consumer(Box::new(group));
+        }
+        if let Group::Consumer(group) = &mut entry.group {
+            group.replay(record, &budget);
+        }
+    }
+
+    /// The consumer group of this id.
+    #[cfg(test)]
+    pub(super) fn consumer_group(&self, group_id: &str) -> Option<&ConsumerGroup> {
+        match self.group(group_id) {
+            Some(Group::Consumer(group)) => Some(group),
+            _ => None,
+        }
+    }
+
+    fn group(&self, group_id: &str) -> Option<&Group> {
+        self.groups.get(group_id).map(|entry| &entry.group)
     }
 
     /// The group of this id; one without members if there is none.
@@ -150,7 +226,7 @@ impl Shard {
         if !self.groups.contains_key(group_id) {
             let id: Rc<str> = group_id.into();
             let entry = Entry {
-                group: Group::Classic(ClassicGroup::new(&id, &self.budget)),
+                group: Group::Classic(Box::new(ClassicGroup::new(&id, &self.budget))),
                 offsets: GroupOffsets::default(),
             };
             self.groups.insert(id, entry);
@@ -167,7 +243,7 @@ impl Shard {
             return;
         };
         if !entry.offsets.is_empty() {
-            entry.group = Group::Classic(ClassicGroup::new(&id, &self.budget));
+            entry.group = Group::Classic(Box::new(ClassicGroup::new(&id, &self.budget)));
             self.groups.insert(id, entry);
         }
     }
@@ -178,20 +254,22 @@ impl Shard {
         self.remove_stray_offsets(step, image);
         let ids: Vec<Rc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
-            self.with_group(step, &id, |entry, context| entry.group.resume(context));
+            self.with_group(step, image, &id, |entry, context| {
+                entry.group.resume(context);
+            });
             self.drop_if_unused(&id);
         }
     }
 
     /// Goes through alarms that are due. Call it again at [`Shard::next_alarm_ms`].
-    pub fn elapse(&mut self, step: &mut Step<'_>) {
+    pub fn elapse(&mut self, step: &mut Step<'_>, image: &MetadataImage) {
         for _ in 0..ALARMS_PER_STEP {
             let Some(elapsed) = self.timers.pop(step.now.monotonic_ms) else {
                 return;
             };
             let id = Rc::clone(&elapsed.key.group_id);
-            self.with_group(step, &id, |entry, context| match &mut entry.group {
-                Group::Classic(group) => group.elapsed(context, &elapsed),
+            self.with_group(step, image, &id, |entry, context| {
+                entry.elapsed(context, &elapsed);
             });
             self.drop_if_unused(&id);
         }
@@ -210,6 +288,7 @@ impl Shard {
     fn with_group<T>(
         &mut self,
         step: &mut Step<'_>,
+        image: &MetadataImage,
         group_id: &str,
         work: impl FnOnce(&mut Entry, &mut Context<'_, '_>) -> T,
     ) -> Option<T> {
@@ -219,6 +298,7 @@ impl Shard {
             timers: &mut self.timers,
             config: &self.config,
             budget: &self.budget,
+            image,
         };
         Some(work(entry, &mut context))
     }
@@ -241,9 +321,14 @@ impl Shard {
                 if let GroupRecord::GroupMetadata {
                     group_id,
                     value: None,
+                }
+                | GroupRecord::Consumer {
+                    group_id,
+                    record: ConsumerRecord::Epoch(None),
                 } = record
+                    && let Some(entry) = self.groups.get_mut(group_id.as_str())
                 {
-                    self.with_group(step, group_id, |entry, context| entry.group.close(context));
+                    entry.group.close(&mut self.timers);
                 }
                 self.replay(record);
             }

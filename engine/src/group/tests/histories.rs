@@ -22,17 +22,21 @@ const HISTORIES: u64 = 2_000;
 const STEPS: usize = 400;
 
 /// xorshift64*.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
     }
 
-    fn one_in(&mut self, count: u64) -> bool {
+    pub(super) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 }
@@ -101,7 +105,7 @@ struct History {
 
 impl History {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut random = Random::of(seed);
         let statics = random.below(3) as usize;
         let clients = (0..CLIENTS)
             .map(|index| Client {
@@ -351,7 +355,7 @@ impl History {
         request.group_id = "g".into();
         request.members = vec![identity];
         self.world
-            .step(|shard, step| shard.leave(step, &request, 5));
+            .step_in(|shard, step, image| shard.leave(step, &request, 5, image));
     }
 
     fn deliver_delayed(&mut self) {

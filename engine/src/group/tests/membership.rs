@@ -5,7 +5,6 @@ use kafka_wire::leave_group_request::MemberIdentity;
 use kafka_wire::{JoinGroupRequest, LeaveGroupRequest};
 
 use super::world::{Member, World, assignment, join_request, protocol, static_join};
-use crate::group::Shard;
 
 type Spoil<T> = fn(&mut T);
 
@@ -26,7 +25,7 @@ fn leave_request(ids: &[(&str, Option<&str>)]) -> LeaveGroupRequest {
 
 fn leave(world: &mut World, ids: &[(&str, Option<&str>)]) -> Vec<ErrorCode> {
     let request = leave_request(ids);
-    let response = world.step(|shard, step| shard.leave(step, &request, 5));
+    let response = world.step_in(|shard, step, image| shard.leave(step, &request, 5, image));
     assert_eq!(response.error_code, 0);
     response
         .members
@@ -281,10 +280,10 @@ fn generations_and_members_are_checked_in_every_request() {
     );
     let mut request = members[0].heartbeat();
     request.group_id = "".into();
-    let code = world.step(|shard, step| shard.heartbeat(step, &request));
+    let code = world.step_in(|shard, step, image| shard.heartbeat(step, &request, image));
     assert_eq!(code, ErrorCode::InvalidGroupId);
     request.group_id = "nowhere".into();
-    let code = world.step(|shard, step| shard.heartbeat(step, &request));
+    let code = world.step_in(|shard, step, image| shard.heartbeat(step, &request, image));
     assert_eq!(code, ErrorCode::UnknownMemberId);
 }
 
@@ -426,12 +425,12 @@ fn members_leave_one_by_one_or_together() {
     let mut single = LeaveGroupRequest::default();
     single.group_id = "g".into();
     single.member_id = members[2].id.as_str().into();
-    let response = world.step(|shard, step| shard.leave(step, &single, 2));
+    let response = world.step_in(|shard, step, image| shard.leave(step, &single, 2, image));
     assert_eq!((response.error_code, response.members.len()), (0, 0));
-    let response = world.step(|shard, step| shard.leave(step, &single, 0));
+    let response = world.step_in(|shard, step, image| shard.leave(step, &single, 0, image));
     assert_eq!(response.error_code, unknown.code());
     single.group_id = "nowhere".into();
-    let response = world.step(|shard, step| shard.leave(step, &single, 5));
+    let response = world.step_in(|shard, step, image| shard.leave(step, &single, 5, image));
     assert_eq!(response.error_code, unknown.code());
 }
 
@@ -496,5 +495,5 @@ fn a_new_member_without_an_id_is_not_waited_for_for_ever() {
         world.pass(9_000);
     }
     assert_eq!(world.joined(newcomer).generation_id, 2);
-    world.step(Shard::elapse);
+    world.step_in(crate::group::Shard::elapse);
 }

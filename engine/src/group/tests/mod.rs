@@ -2,9 +2,12 @@
 
 mod admin;
 mod commits;
+mod consumer_histories;
+mod consumers;
 mod expiry;
 mod histories;
 mod limits;
 mod membership;
+mod migration;
 mod static_members;
 mod world;

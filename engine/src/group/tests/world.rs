@@ -91,13 +91,21 @@ impl World {
 
     /// One step; gives what it gave, and how far the log has to be durable before anybody hears of it.
     pub(super) fn step<T>(&mut self, work: impl FnOnce(&mut Shard, &mut Step<'_>) -> T) -> T {
+        self.step_in(|shard, step, _| work(shard, step))
+    }
+
+    /// As [`World::step`], with the topics.
+    pub(super) fn step_in<T>(
+        &mut self,
+        work: impl FnOnce(&mut Shard, &mut Step<'_>, &MetadataImage) -> T,
+    ) -> T {
         let next_random = &mut self.next_random;
         let mut random = || {
             *next_random += 1;
             *next_random
         };
         let mut step = Step::new(self.now, &mut self.log, &mut random);
-        let outcome = work(&mut self.shard, &mut step);
+        let outcome = work(&mut self.shard, &mut step, &self.image);
         let answers = step.answers;
         let end = self.log.batches.len();
         for (reply, answer) in answers {
@@ -142,8 +150,7 @@ impl World {
                 self.shard.replay(&record.unwrap());
             }
         }
-        let image = self.image.clone();
-        self.step(|shard, step| shard.resume(step, &image));
+        self.step_in(Shard::resume);
     }
 
     /// Lets time pass, alarm by alarm.
@@ -151,7 +158,7 @@ impl World {
         let until = self.now.monotonic_ms + ms;
         while let Some(due_ms) = self.shard.next_alarm_ms().filter(|due| *due <= until) {
             self.set_time(due_ms.max(self.now.monotonic_ms));
-            self.step(Shard::elapse);
+            self.step_in(Shard::elapse);
         }
         self.set_time(until);
     }
@@ -181,7 +188,9 @@ impl World {
             id: "client".into(),
             host: "/127.0.0.1".into(),
         };
-        self.step(|shard, step| shard.join(step, request, version, &client, reply));
+        self.step_in(|shard, step, image| {
+            shard.join(step, request, version, &client, image, reply);
+        });
         reply
     }
 
@@ -199,7 +208,7 @@ impl World {
 
     pub(super) fn sync(&mut self, request: &SyncGroupRequest) -> ReplyId {
         let reply = self.reply();
-        self.step(|shard, step| shard.sync(step, request, reply));
+        self.step_in(|shard, step, image| shard.sync(step, request, image, reply));
         reply
     }
 
@@ -217,7 +226,7 @@ impl World {
 
     pub(super) fn heartbeat(&mut self, member: &Member) -> ErrorCode {
         let request = member.heartbeat();
-        self.step(|shard, step| shard.heartbeat(step, &request))
+        self.step_in(|shard, step, image| shard.heartbeat(step, &request, image))
     }
 
     /// A stable group of `count` members, which join together. The first one leads.

@@ -14,6 +14,7 @@ use crate::group::classic::{Client, join_refusal, sync_refusal};
 use crate::group::step::{GroupAnswer, ReplyId};
 use crate::group::{Shard, Step};
 use crate::lane::Lane;
+use crate::metadata::MetadataImage;
 
 /// From this version on, the protocol's name may be null in a JoinGroup response.
 const NULLABLE_PROTOCOL_SINCE: i16 = 7;
@@ -24,18 +25,30 @@ const SYNC_PROTOCOL_SINCE: i16 = 5;
 async fn ask(
     lane: &Rc<Lane>,
     group_id: &str,
-    work: impl FnOnce(&mut Shard, &mut Step<'_>, ReplyId) + Send + 'static,
+    work: impl FnOnce(&mut Shard, &mut Step<'_>, &MetadataImage, ReplyId) + Send + 'static,
 ) -> Result<GroupAnswer, ErrorCode> {
     let (partition, owner): (PartitionIndex, usize) = owner_of(lane, group_id)?;
     if owner == lane.index {
-        return lane.groups().ask(partition, work).await;
+        return ask_here(lane, partition, work).await;
     }
     lane.mesh
         .call(owner, move |lane: Rc<Lane>| async move {
-            lane.groups().ask(partition, work).await
+            ask_here(&lane, partition, work).await
         })
         .await
         .unwrap_or(Err(ErrorCode::NotCoordinator))
+}
+
+async fn ask_here(
+    lane: &Rc<Lane>,
+    partition: PartitionIndex,
+    work: impl FnOnce(&mut Shard, &mut Step<'_>, &MetadataImage, ReplyId),
+) -> Result<GroupAnswer, ErrorCode> {
+    lane.groups()
+        .ask(partition, |shard, step, reply| {
+            work(shard, step, &lane.image(), reply);
+        })
+        .await
 }
 
 /// Answers JoinGroup: when the generation begins, or with a reason not to wait for it.
@@ -51,8 +64,8 @@ pub(super) async fn join(
     }
     let group_id = request.group_id.clone();
     let member_id = request.member_id.clone();
-    let answer = ask(&lane, &group_id, move |shard, step, reply| {
-        shard.join(step, &request, version, &client, reply);
+    let answer = ask(&lane, &group_id, move |shard, step, image, reply| {
+        shard.join(step, &request, version, &client, image, reply);
     })
     .await;
     let mut response = match answer {
@@ -78,8 +91,8 @@ pub(super) async fn sync(
         return sync_refusal(ErrorCode::InconsistentGroupProtocol);
     }
     let group_id = request.group_id.clone();
-    let answer = ask(&lane, &group_id, move |shard, step, reply| {
-        shard.sync(step, &request, reply);
+    let answer = ask(&lane, &group_id, move |shard, step, image, reply| {
+        shard.sync(step, &request, image, reply);
     })
     .await;
     match answer {
@@ -92,8 +105,8 @@ pub(super) async fn sync(
 /// Answers Heartbeat.
 pub(super) async fn heartbeat(lane: Rc<Lane>, request: HeartbeatRequest) -> HeartbeatResponse {
     let group_id = request.group_id.clone();
-    let code = on_shard(&lane, &group_id, move |shard, step, _| {
-        shard.heartbeat(step, &request)
+    let code = on_shard(&lane, &group_id, move |shard, step, image| {
+        shard.heartbeat(step, &request, image)
     })
     .await
     .unwrap_or_else(|code| match code {
@@ -113,8 +126,8 @@ pub(super) async fn leave(
     version: i16,
 ) -> LeaveGroupResponse {
     let group_id = request.group_id.clone();
-    let left = on_shard(&lane, &group_id, move |shard, step, _| {
-        shard.leave(step, &request, version)
+    let left = on_shard(&lane, &group_id, move |shard, step, image| {
+        shard.leave(step, &request, version, image)
     });
     left.await.unwrap_or_else(|code| {
         let mut response = LeaveGroupResponse::default();

@@ -1,6 +1,7 @@
 //! The APIs of consumer groups: to the lane that coordinates the group, and back.
 
 mod admin;
+mod consumers;
 mod membership;
 mod offsets;
 
@@ -31,6 +32,8 @@ pub(super) const fn serves(api_key: i16) -> bool {
             | api::LIST_GROUPS
             | api::DELETE_GROUPS
             | api::OFFSET_DELETE
+            | api::CONSUMER_GROUP_HEARTBEAT
+            | api::CONSUMER_GROUP_DESCRIBE
     )
 }
 
@@ -53,6 +56,16 @@ pub(super) async fn dispatch(lane: Rc<Lane>, mut request: Owned) -> Answer {
         api::OFFSET_DELETE => answer(request, |asked| offsets::delete(lane, asked)).await,
         api::DESCRIBE_GROUPS => {
             answer(request, |asked| admin::describe(lane, asked, version)).await
+        }
+        api::CONSUMER_GROUP_HEARTBEAT => {
+            let client = std::mem::take(&mut request.client);
+            answer(request, |asked| {
+                consumers::heartbeat(lane, asked, version, client)
+            })
+            .await
+        }
+        api::CONSUMER_GROUP_DESCRIBE => {
+            answer(request, |asked| consumers::describe(lane, asked, version)).await
         }
         api::LIST_GROUPS => answer(request, |asked| admin::list(lane, asked)).await,
         _ => answer(request, |asked| admin::delete(lane, asked)).await,
