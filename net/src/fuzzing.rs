@@ -6,9 +6,10 @@
 
 use corelane_format::TopicId;
 use kafka_wire::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
     DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
     ElectLeadersRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
     InitProducerIdRequest, JoinGroupRequest, KafkaRequest, LeaveGroupRequest,
@@ -137,6 +138,12 @@ pub fn fuzz_request(data: &[u8]) {
         api::UPDATE_FEATURES => check_control::<UpdateFeaturesRequest>(body, version),
         api::DESCRIBE_PRODUCERS => check_control::<DescribeProducersRequest>(body, version),
         api::LIST_CONFIG_RESOURCES => check_control::<ListConfigResourcesRequest>(body, version),
+        api::CONSUMER_GROUP_HEARTBEAT => {
+            check_control::<ConsumerGroupHeartbeatRequest>(body, version);
+        }
+        api::CONSUMER_GROUP_DESCRIBE => {
+            check_control::<ConsumerGroupDescribeRequest>(body, version);
+        }
         key => panic!("API {key} is in the table and not here"),
     }
 }
