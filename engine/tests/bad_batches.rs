@@ -166,3 +166,36 @@ fn an_unknown_compression_is_refused() {
     }
     subject.finish(0);
 }
+
+/// Three records as an LZ4 frame of one block that is stored as it is, with these flags.
+fn lz4_batch(flags: u8, header_checksum: u8) -> Vec<u8> {
+    let plain = good().encode();
+    let records = &plain[61..];
+    let mut body = vec![0x04, 0x22, 0x4d, 0x18, flags, 0x40, header_checksum];
+    body.extend((records.len() as u32 | 1 << 31).to_le_bytes());
+    body.extend(records);
+    body.extend(0_u32.to_le_bytes());
+    Batch {
+        attributes: 3,
+        body: Some(body),
+        ..good()
+    }
+    .encode()
+}
+
+#[test]
+fn lz4_frames_of_linked_blocks_which_consumers_cannot_read_are_refused() {
+    let mut subject = Subject::start("lz4-linked-blocks");
+    // Kafka's reader throws "Dependent block stream is unsupported", which its broker answers with UNKNOWN_SERVER_ERROR.
+    for (flags, header_checksum, expected) in [
+        (0x40, 0xc0, (-1, -1)),
+        (0x60, 0x82, (0, 0)),
+        (0x40, 0xc0, (-1, -1)),
+    ] {
+        let records = lz4_batch(flags, header_checksum);
+        let produced = subject.open().produce("bad", 0, &records);
+        assert_eq!((produced.error_code, produced.base_offset), expected);
+    }
+    subject.assert_serves("linked blocks");
+    subject.finish(3);
+}

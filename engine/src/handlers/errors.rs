@@ -34,6 +34,8 @@ pub(super) fn of_batch(error: &BatchError, records: &[u8]) -> ErrorCode {
     match error {
         BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         BatchError::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+        // Kafka's broker decompresses what it is sent; what its reader throws on such a frame has no code of its own.
+        BatchError::Lz4Frame { .. } => ErrorCode::UnknownServerError,
         // The formats before magic 2 are known, but not allowed here; others are no format at all.
         BatchError::UnsupportedMagic { got: 0 | 1 }
         | BatchError::TooShort { .. }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use corelane_format::kafka::compression::RATIO_FREE_BYTES;
+use corelane_format::kafka::compression::{RATIO_FREE_BYTES, lz4_frame_fault};
 use corelane_format::kafka::{
     Compression, CompressionError, DecompressLimits, compress, compression::decompress_into,
     decompress,
@@ -88,6 +88,40 @@ fn forms_that_clients_may_choose_are_read() {
             assert_ne!(cut.as_ref(), Ok(&expected), "{name} cut at {end}");
         }
     }
+}
+
+#[test]
+fn lz4_frames_that_consumers_refuse_are_told_by_their_first_bytes() {
+    let good = compressed(Compression::Lz4, b"some bytes");
+    assert_eq!(lz4_frame_fault(&good), None);
+    let large = unhex(include_str!("fixtures/codec-lz4-4mib-blocks.hex"));
+    assert_eq!(lz4_frame_fault(&large), None);
+    let linked = unhex(include_str!("fixtures/codec-lz4-linked.hex"));
+    assert_eq!(
+        lz4_frame_fault(&linked),
+        Some("its blocks depend on each other")
+    );
+    // The byte that is changed, and what it becomes.
+    for (at, byte) in [
+        (0, 0x05), // another magic
+        (4, 0x61), // a dictionary
+        (4, 0x62), // a reserved flag
+        (4, 0xa0), // version 2
+        (5, 0x30), // blocks of 16 KiB
+        (5, 0x41), // reserved bits
+        (5, 0xc0),
+    ] {
+        let mut bad = good.clone();
+        bad[at] = byte;
+        assert!(lz4_frame_fault(&bad).is_some(), "byte {at} is {byte:#x}");
+    }
+    for end in 0..7 {
+        assert!(lz4_frame_fault(&good[..end]).is_some(), "cut at {end}");
+    }
+    let mut with_size = good;
+    with_size[4] |= 1 << 3;
+    assert!(lz4_frame_fault(&with_size[..14]).is_some());
+    assert_eq!(lz4_frame_fault(&with_size[..15]), None);
 }
 
 #[test]

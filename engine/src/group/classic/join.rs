@@ -149,6 +149,10 @@ impl ClassicGroup {
         join: Join<'_>,
     ) -> Result<(), ErrorCode> {
         let member_id = join.request.member_id.as_str();
+        if self.pending.contains_key(member_id) && join.instance_id().is_some() {
+            // The id was given to a dynamic member, and its instance may be another's. Kafka meets it as a failure of its own.
+            return Err(ErrorCode::UnknownServerError);
+        }
         if let Some(mut pending) = self.pending.remove(member_id) {
             context.timers.cancel(&mut pending.alarm);
             self.add_joining(context, join, &member_id.into());

@@ -11,7 +11,8 @@ use kafka_wire::{
 };
 use kafka_wire_core::StrBytes;
 
-use super::heartbeat::{Standing, new_details};
+use super::admission::new_details;
+use super::standing::Standing;
 use super::{ConsumerGroup, ConsumerMember, Refusal};
 use crate::group::classic::{CONSUMER, Join, MEMBER_ID_REQUIRED_SINCE, join_refusal};
 use crate::group::config::MigrationPolicy;

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use corelane_net::error_code::ErrorCode;
 use kafka_wire::ConsumerGroupHeartbeatRequest;
 
-use super::heartbeat::{LEAVE_STATIC_EPOCH, fenced_instance, removal, unknown_instance};
+use super::admission::removal;
+use super::heartbeat::LEAVE_STATIC_EPOCH;
+use super::standing::{fenced_instance, unknown_instance};
 use super::{ConsumerGroup, Refusal};
 use crate::group::config::GroupConfig;
 use crate::group::record::{ConsumerRecord, CurrentAssignment, MemberState};
@@ -113,6 +115,15 @@ impl ConsumerGroup {
             && classic == stay
             && config.migration.allows_downgrade()
             && stay <= config.members_max
+    }
+
+    /// Whether only members that speak the classic protocol are in it, though it may become a classic group.
+    pub fn is_to_downgrade(&self, config: &GroupConfig) -> bool {
+        let members = self.members.len();
+        members > 0
+            && self.classic_members == members
+            && config.migration.allows_downgrade()
+            && members <= config.members_max
     }
 
     /// One of its alarms came up. Gives the member that is out, if one is.

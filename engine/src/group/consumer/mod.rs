@@ -16,6 +16,7 @@
 //! - The epoch of the group never falls, nor does a member's while it is in the group.
 //! - A heartbeat that changes nothing costs no more than finding the member.
 
+mod admission;
 mod classic;
 mod convert;
 mod describe;
@@ -24,6 +25,8 @@ mod heartbeat;
 mod member;
 mod offsets;
 mod reconcile;
+mod request;
+mod standing;
 mod subscription;
 mod target;
 
@@ -35,8 +38,8 @@ use corelane_net::error_code::ErrorCode;
 
 pub use classic::Joined;
 pub use convert::upgrade;
-pub use heartbeat::validate;
 pub use member::ConsumerMember;
+pub use request::validate;
 
 use super::budget::{Budget, Charge};
 use super::record::{

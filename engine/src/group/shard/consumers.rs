@@ -5,7 +5,7 @@ use kafka_wire::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use kafka_wire_core::StrBytes;
 
 use super::{Entry, Group, Shard};
-use crate::group::classic::{ClassicGroup, Client};
+use crate::group::classic::Client;
 use crate::group::consumer::{self, ConsumerGroup, Refusal};
 use crate::group::step::{Context, Step};
 use crate::metadata::MetadataImage;
@@ -81,17 +81,10 @@ impl Entry {
         if request.member_epoch < JOIN_EPOCH {
             return self.consumer_leave(context, request);
         }
-        self.become_consumer(context)?;
-        let Group::Consumer(group) = &mut self.group else {
-            return Err(ErrorCode::UnknownServerError.into());
-        };
-        let taken = group.heartbeat(context, request, client);
-        if taken.is_err() && group.is_unrecorded() {
-            // Nothing came of it.
-            let group = ClassicGroup::new(group.id(), context.budget);
-            self.group = Group::Classic(Box::new(group));
+        match &mut self.group {
+            Group::Classic(_) => self.join_converted(context, request, client),
+            Group::Consumer(group) => group.heartbeat(context, request, client),
         }
-        taken
     }
 
     fn consumer_leave(

@@ -4,47 +4,136 @@ use std::rc::Rc;
 
 use corelane_net::error_code::ErrorCode;
 use kafka_wire::leave_group_request::MemberIdentity;
+use kafka_wire::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
 use super::{Entry, Group, of_group};
-use crate::group::classic::{ClassicGroup, ClassicState, Join, join_refusal};
+use crate::group::classic::{ClassicGroup, ClassicState, Client, Join, join_refusal};
 use crate::group::consumer::{self, ConsumerGroup, Joined, Refusal};
-use crate::group::step::Context;
+use crate::group::record::GroupRecord;
+use crate::group::step::{Context, Journal, Step};
 use crate::group::timers::Elapsed;
 
+/// Keeps batches back until it is known whether anything comes of them.
+struct HeldJournal {
+    batches: Vec<Vec<GroupRecord>>,
+    /// The first batch takes what comes next, so that both are there after a crash, or none.
+    is_first_open: bool,
+}
+
+impl HeldJournal {
+    fn new(first: Vec<GroupRecord>) -> Self {
+        Self {
+            batches: vec![first],
+            is_first_open: true,
+        }
+    }
+
+    /// Hands the batches on, in order. Gives those that were taken, and why the next one was not.
+    fn append_to(
+        mut self,
+        journal: &mut dyn Journal,
+    ) -> (Vec<Vec<GroupRecord>>, Result<(), ErrorCode>) {
+        for (taken, batch) in self.batches.iter().enumerate() {
+            if let Err(code) = journal.append(batch) {
+                self.batches.truncate(taken);
+                return (self.batches, Err(code));
+            }
+        }
+        (self.batches, Ok(()))
+    }
+}
+
+impl Journal for HeldJournal {
+    fn append(&mut self, records: &[GroupRecord]) -> Result<(), ErrorCode> {
+        match self.batches.first_mut() {
+            Some(first) if self.is_first_open => first.extend_from_slice(records),
+            _ => self.batches.push(records.to_vec()),
+        }
+        self.is_first_open = false;
+        Ok(())
+    }
+}
+
+/// The consumer group that these batches tell of. Its alarms are not set.
+fn consumer_group_of<'a>(
+    id: &Rc<str>,
+    batches: impl IntoIterator<Item = &'a Vec<GroupRecord>>,
+    context: &Context<'_, '_>,
+) -> ConsumerGroup {
+    let mut group = ConsumerGroup::new(id, context.budget);
+    for record in batches.into_iter().flatten() {
+        if let GroupRecord::Consumer { record, .. } = record {
+            group.replay(record, context.budget);
+        }
+    }
+    group
+}
+
 impl Entry {
-    /// Makes it a consumer group: an empty one at once, one with members if the policy allows it.
-    pub(super) fn become_consumer(&mut self, context: &mut Context<'_, '_>) -> Result<(), Refusal> {
-        let Group::Classic(classic) = &mut self.group else {
-            return Ok(());
+    /// Takes the heartbeat of somebody who joins a classic group: it becomes a consumer group with that member in it, an empty
+    /// one at once, one with members if the policy allows it.
+    ///
+    /// # Errors
+    /// The group is what it was: Kafka converts it only if the heartbeat is taken. If only a part could be recorded it is what
+    /// the records say.
+    pub(super) fn join_converted(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        request: &ConsumerGroupHeartbeatRequest,
+        client: &Client,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        let Group::Classic(classic) = &self.group else {
+            return Err(ErrorCode::UnknownServerError.into());
         };
         let id = Rc::clone(classic.id());
         let is_empty = classic.state() == ClassicState::Empty;
-        let records = if is_empty {
+        let mut records = if self.group.is_unrecorded() {
             Vec::new()
         } else {
-            of_group(&id, consumer::upgrade(classic, context)?)
+            self.group.tombstones(&id)
         };
-        let mut batch = Vec::new();
-        if !self.group.is_unrecorded() {
-            batch = self.group.tombstones(&id);
+        if !is_empty {
+            records.extend(of_group(&id, consumer::upgrade(classic, context)?));
         }
-        batch.extend(records);
-        context.step.journal.append(&batch)?;
+        let mut group = consumer_group_of(&id, [&records], context);
+        let mut held = HeldJournal::new(records);
+        let joined = {
+            let mut step = Step::new(context.step.now, &mut held, &mut *context.step.random);
+            let mut context = Context {
+                step: &mut step,
+                timers: &mut *context.timers,
+                config: context.config,
+                budget: context.budget,
+                image: context.image,
+            };
+            group.resume(&mut context);
+            group.heartbeat(&mut context, request, client)
+        };
+        let response = match joined {
+            Ok(response) => response,
+            Err(refusal) => {
+                group.close(context.timers);
+                return Err(refusal);
+            }
+        };
+        let (batches, appended) = held.append_to(context.step.journal);
+        if appended.is_err() {
+            group.close(context.timers);
+            if batches.is_empty() {
+                return appended.map(|()| response).map_err(Refusal::from);
+            }
+            group = consumer_group_of(&id, &batches, context);
+            group.resume(context);
+        }
         if let Group::Classic(classic) = &mut self.group {
             if !is_empty {
                 tracing::info!(group = %id, "a classic group becomes a consumer group");
             }
             classic.send_away(context);
         }
-        let mut group = ConsumerGroup::new(&id, context.budget);
-        for record in &batch {
-            if let crate::group::GroupRecord::Consumer { record, .. } = record {
-                group.replay(record, context.budget);
-            }
-        }
-        group.resume(context);
         self.group = Group::Consumer(Box::new(group));
-        Ok(())
+        appended?;
+        Ok(response)
     }
 
     /// Makes an empty consumer group a classic one.
@@ -115,6 +204,11 @@ impl Entry {
     ) -> Result<(), ErrorCode> {
         if self.group.is_vacant() {
             self.become_classic(context)?;
+        } else if let Group::Consumer(group) = &self.group
+            && group.is_to_downgrade(context.config)
+        {
+            // A downgrade could not be recorded, or a crash came between.
+            self.downgrade(context, &[])?;
         }
         let group = match &mut self.group {
             Group::Classic(group) => {

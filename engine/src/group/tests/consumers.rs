@@ -433,6 +433,29 @@ fn a_static_member_that_comes_back_has_what_it_had() {
 }
 
 #[test]
+fn a_static_member_that_joins_under_its_own_id_must_have_left_first() {
+    let mut world = World::new();
+    let mut members = [Consumer::of_instance("a", "i"), Consumer::new("b")];
+    world.settled(&mut members);
+    let [mut a, _] = members;
+    let had = a.owned.clone();
+    let mut again = a.clone();
+    (again.epoch, again.owned) = (0, Owned::new());
+    assert_eq!(
+        world.beat_error(&again.full()),
+        ErrorCode::UnreleasedInstanceId
+    );
+    world.go_on(&mut a);
+    assert_eq!(a.owned, had, "it lives on");
+    assert_eq!(world.leave_with(&a, -2), ErrorCode::None);
+    world.go_on(&mut again);
+    assert_eq!((&again.owned, again.epoch), (&had, a.epoch));
+    world.crash(0);
+    world.go_on(&mut again);
+    assert_eq!(again.owned, had);
+}
+
+#[test]
 fn expressions_follow_the_topics_that_there_are() {
     let mut world = World::new();
     let mut member = Consumer::matching("a", "t.*");

@@ -289,3 +289,95 @@ fn a_classic_static_member_takes_the_place_of_the_last_consumer() {
     assert_eq!(joined.error_code, 0);
     assert_eq!(joined.leader, joined.member_id);
 }
+
+#[test]
+fn a_heartbeat_that_is_refused_leaves_a_classic_group_as_it_was() {
+    let mut world = World::with(GroupConfig {
+        consumer_members_max: 2,
+        ..GroupConfig::default()
+    });
+    let members = world.classic_pair();
+    let waits = world.join(&members[0].join());
+    let (batches, bytes) = (world.log.batches.len(), world.budget.used_bytes());
+    let full = world.beat(&Consumer::new("young").full());
+    assert_eq!(
+        ErrorCode::from_wire(full.error_code),
+        ErrorCode::GroupMaxSizeReached
+    );
+    let mut joins = Consumer::new("young");
+    joins.pattern = Some("(".to_owned());
+    // In the place of one of the two, so that it is refused for its expression.
+    joins.id.clone_from(&members[1].id);
+    let garbage = world.beat(&joins.full());
+    assert_eq!(
+        ErrorCode::from_wire(garbage.error_code),
+        ErrorCode::InvalidRegularExpression
+    );
+    world.log.refuses = Some(ErrorCode::NotCoordinator);
+    joins.pattern = None;
+    let unwritten = world.beat(&joins.full());
+    assert_eq!(
+        ErrorCode::from_wire(unwritten.error_code),
+        ErrorCode::NotCoordinator
+    );
+    world.log.refuses = None;
+    assert_eq!(world.kind(), "classic");
+    assert_eq!(world.told(waits), None, "nobody is sent away");
+    assert_eq!(
+        (world.log.batches.len(), world.budget.used_bytes()),
+        (batches, bytes)
+    );
+    let other = world.join(&members[1].join());
+    assert_eq!(world.joined(waits).error_code, 0);
+    assert_eq!(world.joined(other).error_code, 0);
+}
+
+#[test]
+fn a_group_whose_upgrade_is_recorded_in_part_is_what_the_records_say() {
+    let mut world = World::new();
+    let mut classics = world.classic_pair();
+    let mut young = Consumer::new("young");
+    world.log.takes_only = Some(1);
+    let response = world.beat(&young.full());
+    assert_eq!(
+        ErrorCode::from_wire(response.error_code),
+        ErrorCode::NotCoordinator
+    );
+    world.log.takes_only = None;
+    let told = |world: &mut World| {
+        let group = world.shard.consumer_group("g").expect("it was converted");
+        (group.epoch(), group.target_epoch(), group.members().len())
+    };
+    let before = told(&mut world);
+    assert_eq!(before.2, 3, "the conversion and the member are one");
+    world.crash(0);
+    assert_eq!(told(&mut world), before);
+    let mut shares = [vec![0, 1], vec![2, 3]];
+    for _ in 0..6 {
+        world.go_on(&mut young);
+        for (member, owned) in classics.iter_mut().zip(&mut shares) {
+            world.follow(member, owned);
+        }
+    }
+    assert_eq!((young.owned.len(), shares.concat().len()), (1, 3));
+}
+
+#[test]
+fn a_downgrade_that_could_not_be_recorded_comes_with_the_next_join() {
+    let mut world = World::new();
+    let mut first = Consumer::new("a");
+    first.instance_id = Some("i".to_owned());
+    world.go_on(&mut first);
+    world.log.takes_only = Some(1);
+    let reply = world.join(&static_join("i", ""));
+    assert_eq!(world.join_error(reply), ErrorCode::NotCoordinator);
+    world.log.takes_only = None;
+    world.crash(0);
+    assert_eq!(world.kind(), "consumer", "of classic members only");
+    let reply = world.join(&static_join("i", ""));
+    assert_eq!(world.kind(), "classic");
+    world.pass(60_000);
+    let joined = world.joined(reply);
+    assert_eq!(joined.error_code, 0);
+    assert_eq!(joined.leader, joined.member_id);
+}

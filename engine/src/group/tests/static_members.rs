@@ -145,3 +145,20 @@ fn a_new_id_that_cannot_be_recorded_leaves_the_earlier_one_in_force() {
         "its session counts"
     );
 }
+
+#[test]
+fn an_id_that_was_given_to_a_dynamic_member_is_not_taken_for_an_instance() {
+    let mut world = World::new();
+    let members = world.stable_group_of(vec![static_join("i", "")]);
+    let reply = world.join(&join_request(""));
+    let given = world.joined(reply).member_id.to_string();
+    let reply = world.join(&static_join("i", &given));
+    assert_eq!(world.join_error(reply), ErrorCode::UnknownServerError);
+    assert_eq!(
+        world.heartbeat(&members[0]),
+        ErrorCode::None,
+        "the instance is whose it was"
+    );
+    let reply = world.join(&join_request(&given));
+    assert_eq!(world.told(reply), None, "the id still holds");
+}

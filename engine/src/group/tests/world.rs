@@ -33,12 +33,17 @@ pub(super) struct Log {
     pub(super) batches: Vec<Vec<EncodedRecord>>,
     pub(super) durable: usize,
     pub(super) refuses: Option<ErrorCode>,
+    /// Batches that it takes before it refuses; any number if there is none.
+    pub(super) takes_only: Option<usize>,
 }
 
 impl Journal for Log {
     fn append(&mut self, records: &[GroupRecord]) -> Result<(), ErrorCode> {
         if let Some(code) = self.refuses {
             return Err(code);
+        }
+        if let Some(left) = &mut self.takes_only {
+            *left = left.checked_sub(1).ok_or(ErrorCode::NotCoordinator)?;
         }
         if !records.is_empty() {
             self.batches

@@ -72,6 +72,12 @@ pub enum BatchError {
         /// The codec's id.
         got: u8,
     },
+    /// LZ4 data that consumers cannot read.
+    #[error("record batch has an LZ4 frame that consumers refuse: {reason}")]
+    Lz4Frame {
+        /// What they refuse.
+        reason: &'static str,
+    },
     /// The record count is impossible, or contradicts the last offset delta.
     #[error("record batch declares {got} records with a last offset delta of {last_offset_delta}")]
     CountMismatch {

@@ -7,6 +7,7 @@
 //! attribute bits, and a sequence without a producer id.
 
 use super::attributes::{Compression, TimestampType};
+use super::compression::lz4_frame_fault;
 use super::error::BatchError;
 use super::header::{
     BATCH_HEADER_BYTES, BATCH_LENGTH_MIN, BATCH_PREFIX_BYTES, BatchHeader, CRC_START, MAGIC, field,
@@ -116,8 +117,8 @@ pub fn validate_batch<'a>(
     })
 }
 
-/// The rules for batches that a client sent, beyond those of [`validate_batch`]: no control batches, and no timestamps
-/// that claim to be the broker's.
+/// The rules for batches that a client sent, beyond those of [`validate_batch`]: no control batches, no timestamps that
+/// claim to be the broker's, and no LZ4 frame that consumers refuse to read.
 pub fn validate_client_batch(batch: &ValidatedBatch<'_>) -> Result<(), BatchError> {
     let header = batch.header();
     if header.attributes.is_control() {
@@ -129,6 +130,11 @@ pub fn validate_client_batch(batch: &ValidatedBatch<'_>) -> Result<(), BatchErro
             max: header.max_timestamp,
             log_append_time: true,
         });
+    }
+    if batch.compression() == Compression::Lz4
+        && let Some(reason) = lz4_frame_fault(batch.records_section())
+    {
+        return Err(BatchError::Lz4Frame { reason });
     }
     Ok(())
 }

@@ -59,6 +59,33 @@ pub(super) fn decompress(input: &[u8], limit: usize, out: &mut Vec<u8>) -> Resul
     }
 }
 
+/// Why Kafka's broker and Java's and librdkafka's consumers refuse a frame by its header, if they do. They read one frame
+/// and nothing before it.
+///
+/// The header's checksum byte is not looked at.
+pub(super) fn frame_fault(section: &[u8]) -> Option<&'static str> {
+    let Some((prefix, _)) = section.split_first_chunk::<6>() else {
+        return Some("the frame is cut off");
+    };
+    let &[m0, m1, m2, m3, flags, descriptor] = prefix;
+    let content_size_bytes = if flags & 1 << 3 == 0 { 0 } else { 8 };
+    if u32::from_le_bytes([m0, m1, m2, m3]) != FRAME_MAGIC {
+        Some("it does not begin with a frame")
+    } else if flags & 0b11 != 0 {
+        Some("it wants a dictionary, or a flag that is reserved")
+    } else if flags & 1 << 5 == 0 {
+        Some("its blocks depend on each other")
+    } else if flags >> 6 != 1 {
+        Some("the version of the frame is unknown")
+    } else if descriptor & 0b1000_1111 != 0 || descriptor >> 4 < 4 {
+        Some("the block size is impossible")
+    } else if section.len() <= prefix.len() + content_size_bytes {
+        Some("the frame is cut off")
+    } else {
+        None
+    }
+}
+
 /// One frame, whose magic has been read.
 fn frame(reader: &mut Reader<'_>, limit: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
     let start = out.len();

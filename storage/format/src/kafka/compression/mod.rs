@@ -131,6 +131,12 @@ pub fn compress(
     })
 }
 
+/// Why clients and Kafka's broker refuse an LZ4 section by its first bytes, if they do: [`decompress`] takes more, linked
+/// blocks among it. Costs a few comparisons.
+pub fn lz4_frame_fault(section: &[u8]) -> Option<&'static str> {
+    lz4::frame_fault(section)
+}
+
 /// Decompresses `input` into a new vector.
 pub fn decompress(
     codec: Compression,
