@@ -172,6 +172,8 @@ pub struct PartitionLog<D: Disk> {
     pub(crate) state: RefCell<LogState<D>>,
     /// Its directory's name is known to be durable: not by being there, for that may be what a failed attempt left.
     pub(crate) directory_is_durable: Cell<bool>,
+    /// A truncation's mark is there: it goes with the next segment that is created.
+    pub(crate) cut_is_marked: Cell<bool>,
     /// In the flusher's queue.
     pub(crate) queued: Cell<bool>,
     /// The flushed offset advanced, a background write ended, or the log was fenced.
@@ -212,6 +214,7 @@ impl<D: Disk> PartitionLog<D> {
             itself: itself.clone(),
             // A segment was named only after that.
             directory_is_durable: Cell::new(!state.segments.is_empty()),
+            cut_is_marked: Cell::new(false),
             state: RefCell::new(state),
             queued: Cell::new(false),
             progress: Event::default(),

@@ -301,6 +301,14 @@ async fn restore<D: Disk>(
     report: &mut ReplayReport,
 ) -> Result<(), ChangeError> {
     let before = report.batches_restored;
+    // A truncation's segment has its header page before anything of its history rides: a log that knows of fewer truncations
+    // has lost that page.
+    let newest = entries.iter().map(|(_, _, entry)| entry.header.history);
+    if let Some(newest) = newest.max()
+        && !seeded_bug("history-not-learned")
+    {
+        log.learn_history(newest);
+    }
     let forgotten = usize::from(seeded_bug("last-entry-not-replayed"));
     for (_, file, entry) in &entries[..entries.len().saturating_sub(forgotten)] {
         if entry.header.history != log.history() && !seeded_bug("entries-before-a-cut-replayed") {

@@ -265,6 +265,7 @@ impl<D: Disk> PartitionLog<D> {
                 .leave(disk, directory)
                 .await
                 .map_err(self.io("mark the cut"))?;
+            self.cut_is_marked.set(true);
         }
         let mut gone: Vec<Segment<D>> = {
             let mut state = self.state.borrow_mut();
@@ -305,11 +306,8 @@ impl<D: Disk> PartitionLog<D> {
             .map_err(self.io("sync log directory"))?;
         self.begin_segment(&mut self.state.borrow_mut());
         // The new segment's base bounds the old one, and by its history nothing from before the cut that stands elsewhere
-        // belongs to the log any more.
+        // belongs to the log any more. With it the mark goes.
         self.create_last_segment().await?;
-        Cut::remove(disk, directory)
-            .await
-            .map_err(self.io("remove the mark of the cut"))?;
         self.lane.spares.make_available(disk, retired).await;
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! The marker of a truncation: what makes it happen wholly or not at all.
 //!
 //! A truncation removes segments and begins one with the next history. Before the first of them goes, the marker says
-//! where the log ends and which history begins; it goes when the new segment is durable. A start that finds it removes
-//! what is left above the cut, and takes the log to end there.
+//! where the log ends and which history begins. A start that finds it removes what is left above the cut, and takes the log
+//! to end there. It goes, durably, when the new segment is durable and before anything in it is acknowledged: so what stands
+//! above a cut that is still marked was never acknowledged since.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +14,8 @@ use corelane_format::{FilePosition, LogId, Offset};
 use crate::bytes::{Reader, put_i64, put_u32, put_u64};
 use crate::disk::{Disk, DiskFile, PAGE_BYTES, read_small_file, replace_file_durably};
 use crate::names::{CUT, segment_path, sidecar_path};
-use crate::segment_header::SegmentHeader;
+use crate::seeded_bugs::seeded_bug;
+use crate::segment_header::{SegmentHeader, SegmentHeaderError};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"CLct");
 const VERSION: u32 = 1;
@@ -30,7 +32,7 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(COVERED_BYTES + 4);
         put_u32(&mut out, MAGIC);
         put_u32(&mut out, VERSION);
@@ -42,7 +44,7 @@ impl Cut {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let is_known = reader.u32()? == MAGIC && reader.u32()? == VERSION;
         let cut = Self {
@@ -51,7 +53,10 @@ impl Cut {
             history: reader.u64()?,
         };
         let is_sound = reader.u32()? == crc32c(&bytes[..COVERED_BYTES]);
-        (is_known && is_sound && cut.end >= Offset::ZERO).then_some(cut)
+        // A log that is cut there must be able to go on, and to be cut again.
+        let is_possible =
+            (Offset::ZERO..Offset::new(i64::MAX)).contains(&cut.end) && cut.history < u64::MAX;
+        (is_known && is_sound && is_possible).then_some(cut)
     }
 
     /// Leaves the marker, durably.
@@ -59,12 +64,16 @@ impl Cut {
         replace_file_durably(disk, &directory.join(CUT), &self.encode()).await
     }
 
-    /// Takes the marker away, when the new segment is durable.
+    /// Takes the marker away, durably, when the new segment is durable: a crash must not bring it back.
     pub(crate) async fn remove<D: Disk>(disk: &D, directory: &Path) -> io::Result<()> {
         match disk.delete(&directory.join(CUT)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        if seeded_bug("removed-mark-not-synced") {
+            return Ok(());
+        }
+        disk.sync_directory(directory).await
     }
 
     /// Reads the marker.
@@ -81,6 +90,38 @@ impl Cut {
         })
     }
 
+    /// The segments above the cut, by their bases, and whether each began after it. Those from before it are gone for good
+    /// before the first one after it begins; so a damaged header page is that of a segment like the others.
+    ///
+    /// # Errors
+    /// One cannot be read, or is of another version.
+    pub(crate) async fn segments_above<D: Disk>(
+        &self,
+        disk: &D,
+        directory: &Path,
+        bases: &[Offset],
+    ) -> io::Result<Vec<(Offset, bool)>> {
+        let first = bases.partition_point(|base| *base < self.end);
+        let mut found = Vec::new();
+        for base in bases.get(first..).unwrap_or(&[]) {
+            let file = disk.open(&segment_path(directory, *base)).await?;
+            let page = file.read_at(FilePosition::ZERO, PAGE_BYTES).await?;
+            let is_new = match SegmentHeader::decode(page.as_ref()) {
+                Ok(header) => Some(header.history >= self.history),
+                Err(error @ SegmentHeaderError::Version { .. }) => {
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, error));
+                }
+                Err(_) => None,
+            };
+            found.push((*base, is_new));
+        }
+        let has_begun = found.iter().any(|(_, is_new)| *is_new == Some(true));
+        Ok(found
+            .into_iter()
+            .map(|(base, is_new)| (base, is_new.unwrap_or(has_begun)))
+            .collect())
+    }
+
     /// Completes what a crash interrupted: removes the segments above the cut that are older than it, newest first, from the
     /// disk and from `bases`. Returns whether the new segment is there, so that the marker has no more meaning.
     pub(crate) async fn complete<D: Disk>(
@@ -89,34 +130,17 @@ impl Cut {
         directory: &Path,
         bases: &mut Vec<Offset>,
     ) -> io::Result<bool> {
-        let mut has_begun = false;
-        for base in bases
-            .split_off(bases.partition_point(|base| *base < self.end))
-            .into_iter()
-            .rev()
-        {
-            let path = segment_path(directory, base);
-            let page = disk
-                .open(&path)
-                .await?
-                .read_at(FilePosition::ZERO, PAGE_BYTES)
-                .await?;
-            let is_new = SegmentHeader::decode(page.as_ref())
-                .is_ok_and(|header| header.history >= self.history);
-            if is_new {
-                has_begun = true;
-                bases.push(base);
-                continue;
-            }
-            disk.delete(&path).await?;
-            match disk.delete(&sidecar_path(directory, base)).await {
+        let above = self.segments_above(disk, directory, bases).await?;
+        for (base, _) in above.iter().rev().filter(|(_, is_new)| !is_new) {
+            disk.delete(&segment_path(directory, *base)).await?;
+            match disk.delete(&sidecar_path(directory, *base)).await {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        bases.sort_unstable();
         disk.sync_directory(directory).await?;
-        Ok(has_begun)
+        bases.retain(|base| above.binary_search(&(*base, false)).is_err());
+        Ok(above.iter().any(|(_, is_new)| *is_new))
     }
 }
 

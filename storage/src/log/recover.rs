@@ -211,6 +211,7 @@ impl<D: Disk> PartitionLog<D> {
             .map(|segment| segment.meta.header.generation)
             .collect();
         let log = Self::new(lane, directory, log_id, state);
+        log.cut_is_marked.set(cut.is_some());
         if !missing.is_empty() {
             let saved = log.clone();
             lane.spawn(Box::pin(async move {

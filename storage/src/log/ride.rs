@@ -236,6 +236,12 @@ impl<D: Disk> PartitionLog<D> {
         self.state.borrow().history
     }
 
+    /// It has had at least so many truncations.
+    pub(crate) fn learn_history(&self, history: u64) {
+        let mut state = self.state.borrow_mut();
+        state.history = state.history.max(history);
+    }
+
     /// Whether nothing was appended since the last time this was asked.
     pub(crate) fn was_idle(&self) -> bool {
         std::mem::replace(&mut self.state.borrow_mut().ride.is_idle, true)

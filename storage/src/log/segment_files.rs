@@ -6,6 +6,7 @@ use std::rc::Rc;
 use corelane_format::{FilePosition, Offset};
 
 use super::commit::{StepResult, step};
+use super::cut::Cut;
 use super::space::is_full;
 use super::{PartitionLog, Segment, SegmentFile};
 use crate::disk::{
@@ -39,7 +40,7 @@ impl<D: Disk> PartitionLog<D> {
         }
     }
 
-    /// Temporary name, space, header page, flush, rename, sync the directory.
+    /// Temporary name, space, header page, flush, rename, sync the directory; the mark of a cut goes.
     async fn try_create_segment(
         &self,
         segment_file: &SegmentFile<D>,
@@ -87,6 +88,13 @@ impl<D: Disk> PartitionLog<D> {
             sync_parent(disk, &segment_file.path)
                 .await
                 .map_err(step("sync log directory"))?;
+        }
+        // Before anything in the segment is acknowledged: a start may take what stands above a marked cut for what was cut.
+        if self.cut_is_marked.get() && !seeded_bug("mark-outlives-its-cut") {
+            Cut::remove(disk, self.directory())
+                .await
+                .map_err(step("remove the mark of the cut"))?;
+            self.cut_is_marked.set(false);
         }
         segment_file.reserved_bytes.set(reserved);
         *segment_file.handle.borrow_mut() = Some(Rc::new(file));
