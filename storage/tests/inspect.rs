@@ -348,3 +348,89 @@ fn what_a_start_quarantined_is_on_record_with_its_place() {
     assert_eq!(recorded[0].offsets, offsets);
     assert_eq!(recorded[0].position, findings[0].position);
 }
+
+/// A truncation that was stopped at any of its operations: what a check says of the log is what the next start does.
+#[test]
+fn a_pending_cut_is_judged_as_a_start_judges_it() {
+    const CUT: i64 = 20;
+    let written = written(false);
+    let (mut pending, mut complete, mut whole) = (0, 0, 0);
+    for operation in 0.. {
+        let disk = written.crash(Survival::All);
+        let logs = lane(&disk, small_lane());
+        let finished = run_until_stalled(&logs, async {
+            let (log, _) = open(&logs, LogConfig::default()).await;
+            disk.stop_at(disk.operations() + operation);
+            log.truncate(Offset::new(CUT)).await.expect("truncated");
+        });
+        for survival in [Survival::None, Survival::All] {
+            let left = disk.crash(survival);
+            let (summary, findings) = verify(&left);
+            for finding in &findings {
+                assert_eq!(
+                    finding.kind.severity(),
+                    Severity::Note,
+                    "operation {operation}: {finding:?}"
+                );
+            }
+            let has_mark = exists(&left, &directory().join("cut"));
+            let told = told(&findings);
+            assert_eq!(told.contains(&"leftover cut".to_owned()), has_mark);
+            let logs = lane(&left, small_lane());
+            run(&logs, async {
+                let (log, report) = open(&logs, LogConfig::default()).await;
+                assert_eq!(
+                    (summary.log_start_offset, summary.log_end_offset),
+                    (report.log_start_offset, report.log_end_offset),
+                    "operation {operation}: {told:?}"
+                );
+                assert_eq!(summary.segments, log.segments() as u64, "{told:?}");
+                assert_eq!(report.quarantined, []);
+            });
+            let ends = summary.log_end_offset.get();
+            pending += usize::from(has_mark && told.len() > 1);
+            complete += usize::from(ends == CUT);
+            whole += usize::from(ends == 60);
+        }
+        if finished.is_some() {
+            break;
+        }
+    }
+    assert!(
+        pending > 3 && complete > 3 && whole > 3,
+        "{pending} {complete} {whole}"
+    );
+}
+
+#[test]
+fn a_damaged_or_foreign_mark_of_a_cut_is_damage() {
+    let disk = written(false);
+    let logs = lane(&disk, small_lane());
+    run_until_stalled(&logs, async {
+        let (log, _) = open(&logs, LogConfig::default()).await;
+        // Create, write, flush, rename and sync of the mark.
+        disk.stop_at(disk.operations() + 12);
+        log.truncate(Offset::new(20)).await.expect("truncated");
+    });
+    let disk = disk.crash(Survival::All);
+    let mark = directory().join("cut");
+    assert!(exists(&disk, &mark));
+    let mut gathered = Gathered::default();
+    let options = VerifyOptions::default();
+    let other = Some(LogId::new(99));
+    let directory = directory();
+    block_on(verify_log(
+        &disk,
+        &directory,
+        other,
+        None,
+        options,
+        &mut gathered,
+    ))
+    .expect("listed");
+    assert!(told(&gathered.findings).contains(&"foreign-file cut".to_owned()));
+    change(&disk, &mark, |bytes| bytes[20] ^= 1);
+    let (_, findings) = verify(&disk);
+    assert!(told(&findings).contains(&"cut-mark cut".to_owned()));
+    assert_eq!(findings[0].kind.severity(), Severity::Damage);
+}

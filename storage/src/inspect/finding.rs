@@ -31,6 +31,8 @@ pub enum FindingKind {
     Sidecar,
     /// The recorded log start.
     LogStart,
+    /// The mark of an unfinished truncation.
+    CutMark,
     /// The identity file of a data directory.
     Identity,
     /// A journal's header page or a block of it, or a block that is missing.
@@ -49,13 +51,14 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::DamagedRecords,
         Self::UnreadableRecords,
         Self::SegmentHeader,
         Self::ForeignFile,
         Self::Sidecar,
         Self::LogStart,
+        Self::CutMark,
         Self::Identity,
         Self::Journal,
         Self::Unreadable,
@@ -74,6 +77,7 @@ impl FindingKind {
             Self::ForeignFile => "foreign-file",
             Self::Sidecar => "sidecar",
             Self::LogStart => "log-start",
+            Self::CutMark => "cut-mark",
             Self::Identity => "identity",
             Self::Journal => "journal",
             Self::Unreadable => "unreadable",
@@ -93,6 +97,7 @@ impl FindingKind {
             | Self::ForeignFile
             | Self::Sidecar
             | Self::LogStart
+            | Self::CutMark
             | Self::Identity
             | Self::Journal => Severity::Damage,
             Self::Unreadable => Severity::Unchecked,
@@ -123,6 +128,9 @@ impl FindingKind {
             Self::LogStart => {
                 "the partition is not served with it: restore it from a copy; without it records that were deleted by DeleteRecords may come back"
             }
+            Self::CutMark => {
+                "the partition is not served with it: restore it from a copy; without it records that were cut off may come back"
+            }
             Self::Identity => "a server does not start on it: restore it from a copy",
             Self::Journal => {
                 "what segments hold is not affected; the next start says which offsets are lost, if any are: check the disk"
@@ -136,7 +144,9 @@ impl FindingKind {
             Self::SoundAgain => {
                 "check the disk, which told two stories; with the sidecar removed (server stopped) the next start serves the range again"
             }
-            Self::StaleSidecar | Self::Leftover => "nothing: the next start removes or replaces it",
+            Self::StaleSidecar | Self::Leftover => {
+                "nothing: the next start removes, replaces or completes it"
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod finding;
 pub mod journals;
+mod pending_cut;
 pub mod quarantine;
 mod records_check;
 mod sidecar_check;

@@ -1,4 +1,5 @@
-//! Checks all files of a log: header pages, chains of blocks, batches, records if asked, sidecars, the log start.
+//! Checks all files of a log: header pages, chains of blocks, batches, records if asked, sidecars, the log start, the mark of
+//! an unfinished truncation.
 //!
 //! What a gap means is decided as at a start, by [`crate::recovery::judge`]: the base of the next segment, the blocks'
 //! flushed offsets and the sidecar tell what was durable. One segment is in memory a window at a time.
@@ -10,11 +11,12 @@ use std::path::{Path, PathBuf};
 use corelane_format::{LogId, Offset};
 
 use super::finding::{Finding, FindingKind};
+use super::pending_cut::PendingCut;
 use super::records_check::check_records;
 use super::sidecar_check::SidecarCheck;
 use super::walk::{SegmentWalk, WalkError, WalkItem, WalkedBlock, WalkedGap};
 use crate::disk::{Disk, DiskFile, PAGE_BYTES, read_small_file};
-use crate::names::{LOG_START, LogFile, TRASH_SUFFIX, segment_path, sidecar_path};
+use crate::names::{CUT, LOG_START, LogFile, TRASH_SUFFIX, segment_path, sidecar_path};
 use crate::recovery::{Gap, judge};
 use crate::segment_header::{FIRST_BLOCK_POSITION, SegmentHeader, SegmentHeaderError};
 use crate::sidecar::{SIDECAR_BYTES_MAX, Sidecar, decode_log_start};
@@ -91,6 +93,7 @@ struct Listing {
     bases: Vec<Offset>,
     sidecars: Vec<Offset>,
     has_log_start: bool,
+    has_cut: bool,
     temporary: Vec<PathBuf>,
 }
 
@@ -117,7 +120,7 @@ pub async fn verify_log<D: Disk>(
     options: VerifyOptions,
     sink: &mut dyn VerifySink,
 ) -> io::Result<LogSummary> {
-    let listing = list(disk, directory).await?;
+    let mut listing = list(disk, directory).await?;
     let mut check = Check {
         disk,
         directory,
@@ -126,17 +129,24 @@ pub async fn verify_log<D: Disk>(
         sink,
         summary: LogSummary::default(),
     };
+    let cut_end = if listing.has_cut {
+        check.pending_cut(&mut listing, only).await
+    } else {
+        None
+    };
     let wanted = |base: Offset| only.is_none_or(|only| only == base);
     for (index, base) in listing.bases.iter().copied().enumerate() {
         if wanted(base) {
-            check
-                .segment(base, listing.bases.get(index + 1).copied())
-                .await;
+            let next = listing.bases.get(index + 1).copied();
+            check.segment(base, next.or(cut_end)).await;
         }
     }
     if only.is_none() {
-        let first = listing.bases.first().copied().unwrap_or(Offset::ZERO);
-        check.summary.log_start_offset = first;
+        if let (true, Some(end)) = (listing.bases.is_empty(), cut_end) {
+            check.summary.log_end_offset = end;
+        }
+        let first = listing.bases.first().copied().or(cut_end);
+        check.summary.log_start_offset = first.unwrap_or(Offset::ZERO);
         if listing.has_log_start {
             check.log_start().await;
         }
@@ -156,7 +166,8 @@ async fn list<D: Disk>(disk: &D, directory: &Path) -> io::Result<Listing> {
             LogFile::Sidecar(base) => listing.sidecars.push(base),
             LogFile::LogStart => listing.has_log_start = true,
             LogFile::Temporary => listing.temporary.push(directory.join(&entry.name)),
-            LogFile::Cut | LogFile::Unknown => {}
+            LogFile::Cut => listing.has_cut = true,
+            LogFile::Unknown => {}
         }
     }
     listing.bases.sort_unstable();
@@ -205,6 +216,53 @@ impl<D: Disk> Check<'_, D> {
             offsets: None,
             detail: detail.into(),
         });
+    }
+
+    /// Takes from `listing` what a truncation that was not finished has cut off; gives where the log ends by it.
+    async fn pending_cut(&mut self, listing: &mut Listing, only: Option<Offset>) -> Option<Offset> {
+        let path = self.directory.join(CUT);
+        let cut = match PendingCut::read(self.disk, self.directory, &listing.bases).await {
+            Ok(cut) => cut,
+            Err(error) => {
+                let kind = match error.kind() {
+                    io::ErrorKind::InvalidData => FindingKind::CutMark,
+                    _ => FindingKind::Unreadable,
+                };
+                self.find(kind, &path, error.to_string());
+                return None;
+            }
+        };
+        let expected = *self.log_id.get_or_insert(cut.log_id);
+        if cut.log_id != expected {
+            let detail = format!(
+                "it belongs to log {}, the directory to log {expected}",
+                cut.log_id
+            );
+            self.find(FindingKind::ForeignFile, &path, detail);
+            return None;
+        }
+        cut.apply(&mut listing.bases);
+        let removed = |base: &Offset| cut.removed.binary_search(base).is_ok();
+        listing.sidecars.retain(|base| !removed(base));
+        if only.is_none() {
+            let detail = if cut.ends_log {
+                format!(
+                    "a truncation was interrupted: the log ends at offset {}",
+                    cut.at
+                )
+            } else {
+                format!("the truncation to offset {} is complete", cut.at)
+            };
+            self.find(FindingKind::Leftover, &path, detail);
+        }
+        for base in &cut.removed {
+            if only.is_none_or(|only| only == *base) {
+                let path = segment_path(self.directory, *base);
+                let detail = format!("the log was cut at offset {}", cut.at);
+                self.find(FindingKind::Leftover, &path, detail);
+            }
+        }
+        cut.end()
     }
 
     async fn segment(&mut self, base: Offset, next: Option<Offset>) {
@@ -565,17 +623,25 @@ impl<D: Disk> Check<'_, D> {
     }
 }
 
-/// The segments of a log's directory, in order of their base offsets, each with where the next one begins.
+/// The segments of a log's directory, in order of their base offsets, each with where the next one begins. What an
+/// unfinished truncation has cut off is left out; a mark that cannot be read is not heeded.
 pub async fn segments_of<D: Disk>(
     disk: &D,
     directory: &Path,
 ) -> io::Result<Vec<(PathBuf, Range<Offset>)>> {
-    let bases = list(disk, directory).await?.bases;
+    let Listing {
+        mut bases, has_cut, ..
+    } = list(disk, directory).await?;
+    let mut cut_end = None;
+    if has_cut && let Ok(cut) = PendingCut::read(disk, directory, &bases).await {
+        cut.apply(&mut bases);
+        cut_end = cut.end();
+    }
     Ok(bases
         .iter()
         .enumerate()
         .map(|(index, base)| {
-            let next = bases.get(index + 1).copied();
+            let next = bases.get(index + 1).copied().or(cut_end);
             (
                 segment_path(directory, *base),
                 *base..next.unwrap_or(Offset::new(i64::MAX)),
