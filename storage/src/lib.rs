@@ -46,6 +46,8 @@ mod config;
 pub mod disk;
 mod error;
 mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generation;
 pub mod inspect;
 mod journal;

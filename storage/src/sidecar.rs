@@ -87,7 +87,7 @@ impl Sidecar {
         let mut reader = Reader(first);
         let is_sidecar = reader.u32()? == SIDECAR_MAGIC && reader.u32()? == SIDECAR_VERSION;
         let length = usize::try_from(reader.u64()?).ok()?;
-        (is_sidecar && length <= HEAD_BYTES_MAX).then_some(length + FRAME_BYTES)
+        (is_sidecar && length <= HEAD_BYTES_MAX).then(|| length + FRAME_BYTES)
     }
 
     /// `None` for anything that does not begin with exactly the head of a sidecar of this version.
@@ -138,7 +138,12 @@ pub(crate) fn encode_log_start(log_id: LogId, log_start: Offset) -> Vec<u8> {
 
 pub(crate) fn decode_log_start(bytes: &[u8]) -> Option<(LogId, Offset)> {
     let mut reader = Reader(open(LOG_START_MAGIC, LOG_START_VERSION, bytes)?);
-    Some((LogId::new(reader.u64()?), Offset::new(reader.i64()?)))
+    let log_id = LogId::new(reader.u64()?);
+    let log_start = Offset::new(reader.i64()?);
+    // A log that begins there must be able to go on.
+    (Offset::ZERO..Offset::new(i64::MAX))
+        .contains(&log_start)
+        .then_some((log_id, log_start))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! the limits, and, for input that is accepted, that converting it there and back changes nothing. As random bytes hardly
 //! ever carry a right checksum, each parser also gets the input with its lengths and checksums repaired.
 
+pub mod mutation;
+
 use std::str::FromStr;
 
 use rkyv::util::AlignedVec;

@@ -1,0 +1,6 @@
+//! See `corelane_storage::fuzzing::fuzz_journal_block`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| corelane_storage::fuzzing::fuzz_journal_block(data));
