@@ -22,6 +22,8 @@ use crate::api::{self, RequestHeader, ServerFeatures, answer_api_versions, decod
 use crate::fetch::{self, FetchHeader, FetchRequest, FetchResponse};
 use crate::frame::{FrameLimits, FrameReader};
 use crate::gather::Gathered;
+use crate::native::message::check_archive;
+use crate::native::{FRAME_HEADER_BYTES, NativeFrameLimits, NativeFrameReader};
 use crate::produce::{
     self, PartitionRecords, ProduceHeader, ProduceRequest, ProduceResponse, TopicRecords,
 };
@@ -31,12 +33,13 @@ use crate::topic::TopicRef;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name that its fuzz target has too.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("frames", fuzz_frames),
     ("request", fuzz_request),
     ("produce_request", fuzz_produce_request),
     ("fetch_request", fuzz_fetch_request),
     ("responses", fuzz_responses),
+    ("native_frames", fuzz_native_frames),
 ];
 
 /// The input as a byte stream, cut into reads that the input chooses as well.
@@ -57,6 +60,52 @@ pub fn fuzz_frames(data: &[u8]) {
                     let (expected, behind) = unframed.split_at(4 + frame.len());
                     assert_eq!(frame, &expected[4..]);
                     unframed = behind;
+                }
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+        let space = reader.space();
+        assert!(!space.is_empty());
+        let count = space.len().min(cut).min(rest.len());
+        space[..count].copy_from_slice(&rest[..count]);
+        rest = &rest[count..];
+        reader.advance(count);
+        let arrived = data.len() - rest.len();
+        assert!(
+            reader.buffer_bytes() <= (2 * arrived).max(512),
+            "{} bytes",
+            reader.buffer_bytes()
+        );
+    }
+}
+
+/// The input as a stream of native frames, cut into reads that the input chooses as well; each frame's archive as its
+/// message, and as every other one.
+pub fn fuzz_native_frames(data: &[u8]) {
+    let limits = NativeFrameLimits {
+        archive_bytes_max: 4096,
+        payload_bytes_max: 70_000,
+        buffer_bytes_initial: 64,
+        read_ahead_bytes_max: 512,
+    };
+    let mut reader = NativeFrameReader::new(limits);
+    let mut rest = data;
+    let mut unframed = data;
+    for cut in data.iter().cycle().map(|byte| 1 + usize::from(*byte) * 7) {
+        loop {
+            match reader.next_frame() {
+                Ok(Some(frame)) => {
+                    let (expected, behind) = unframed.split_at(frame.header.frame_bytes());
+                    assert_eq!(frame.header.encode(), expected[..FRAME_HEADER_BYTES]);
+                    unframed = behind;
+                    check_archive(frame.header.kind, frame.archive);
+                    for kind in (0..10).chain(0x81..0x8A) {
+                        check_archive(kind, frame.archive);
+                    }
                 }
                 Ok(None) => break,
                 Err(_) => return,

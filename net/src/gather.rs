@@ -45,6 +45,15 @@ impl<S> Gathered<S> {
         }
     }
 
+    /// A message of own bytes, so far.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            inserts: Vec::new(),
+            inserted_bytes: 0,
+        }
+    }
+
     /// The own bytes, to append to. Never shorten them below the place of the last slice.
     pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes

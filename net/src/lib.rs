@@ -7,6 +7,7 @@
 //! - [`produce`], [`fetch`]: the two bodies of the data path, parsed and written by hand without copying records.
 //! - [`gather`], [`response`]: bytes interleaved with slices that live elsewhere, for one vectored send.
 //! - [`server`]: the driver of one accepted connection.
+//! - [`native`]: Corelane's own protocol: aligned frames of rkyv archives and native batches.
 //! - [`group`]: a member of a consumer group, as clients are one.
 //! - [`client`]: an asynchronous Kafka client for glommio, for the load generator and the command line.
 //!
@@ -28,6 +29,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod gather;
 pub mod group;
+pub mod native;
 pub mod produce;
 pub mod response;
 pub mod server;

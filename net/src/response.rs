@@ -21,6 +21,11 @@ impl<S> Response<S> {
     pub fn size_bytes(&self) -> usize {
         self.parts.size_bytes()
     }
+
+    /// A frame that is already whole.
+    pub(crate) fn from_parts(parts: Gathered<S>) -> Self {
+        Self { parts }
+    }
 }
 
 impl<S: AsRef<[u8]>> Response<S> {

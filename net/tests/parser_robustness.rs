@@ -13,6 +13,10 @@ use corelane_net::fetch::{
 };
 use corelane_net::fuzzing::TARGETS;
 use corelane_net::gather::Gathered;
+use corelane_net::native::frame::append_frame;
+use corelane_net::native::message::{
+    Goodbye, Hello, MESSAGE_VERSION, Message, Metadata, MetadataAnswer, Node, Produce, Push, Topic,
+};
 use corelane_net::produce::{
     PartitionOutcome, PartitionRecords, ProduceHeader, ProduceResponseWriter, TopicRecords,
 };
@@ -145,7 +149,70 @@ fn seeds() -> Vec<Vec<u8>> {
             version >= 12,
         );
     }
+    push_native(&mut seeds);
     seeds
+}
+
+/// Streams of native frames, one message a stream and all of them in one.
+fn push_native(seeds: &mut Vec<Vec<u8>>) {
+    fn add<M: Message>(seeds: &mut Vec<Vec<u8>>, all: &mut Vec<u8>, message: &M, payload: &[u8]) {
+        let mut stream = Vec::new();
+        append_frame(&mut stream, 7, message, payload);
+        append_frame(all, 7, message, payload);
+        seeds.push(stream);
+    }
+    let (mut all, version) = (Vec::new(), MESSAGE_VERSION);
+    let hello = Hello {
+        version,
+        protocol_min: 1,
+        protocol_max: 2,
+        client_id: "somebody with a long name".into(),
+        mechanism: "PLAIN".into(),
+        credentials: vec![1; 30],
+    };
+    add(seeds, &mut all, &hello, &[]);
+    let metadata = Metadata {
+        version,
+        topics: vec!["short".into(), "a name that is long enough".into()],
+    };
+    add(seeds, &mut all, &metadata, &[]);
+    let answer = MetadataAnswer {
+        version,
+        nodes: vec![Node {
+            id: 1000,
+            port: 9092,
+            host: "server.example.org".into(),
+        }],
+        topics: vec![Topic {
+            error: 0,
+            is_native: true,
+            id: [7; 16],
+            name: "topic".into(),
+            owners: vec![1000, 1001],
+        }],
+    };
+    add(seeds, &mut all, &answer, &[]);
+    let produce = Produce {
+        version,
+        topic: [7; 16],
+        partition: 3,
+        acks: -1,
+    };
+    add(seeds, &mut all, &produce, &[5; 90]);
+    let push = Push {
+        version,
+        subscription: 9,
+        next_offset: 77,
+        high_watermark: 99,
+    };
+    add(seeds, &mut all, &push, &[6; 64]);
+    let goodbye = Goodbye {
+        version,
+        error: 42,
+        reason: "a message of kind 0x77 is not expected now".into(),
+    };
+    add(seeds, &mut all, &goodbye, &[]);
+    seeds.push(all);
 }
 
 /// The frame, the frame without its prefix, and the version with the body (`header` bytes, one more if flexible).
