@@ -64,6 +64,8 @@ pub enum ConfigSource {
     StaticBroker = 4,
     /// Built in.
     Default = 5,
+    /// Set on the group itself.
+    Group = 8,
 }
 
 impl ConfigSource {
@@ -161,6 +163,22 @@ pub enum ConfigError {
     UnknownTopicConfig {
         /// The name as given, cut.
         name: String,
+    },
+    /// No setting of groups has this name.
+    #[error("Unknown group config name: {name}")]
+    UnknownGroupConfig {
+        /// The name as given, cut.
+        name: String,
+    },
+    /// A setting of a group does not agree with another setting.
+    #[error("{name} must be {relation} {other}")]
+    Bound {
+        /// The setting.
+        name: &'static str,
+        /// How it must compare.
+        relation: &'static str,
+        /// The setting that it is compared with.
+        other: &'static str,
     },
     /// The value does not suit the setting.
     #[error("Invalid value {value} for configuration {name}: {reason}")]

@@ -9,6 +9,7 @@ pub mod broker;
 pub mod broker_definitions;
 pub mod cores;
 pub mod definition;
+pub mod group_definitions;
 pub mod nearest;
 pub mod settings;
 pub mod settings_builder;

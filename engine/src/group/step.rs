@@ -7,6 +7,7 @@ use super::budget::Budget;
 use super::config::GroupConfig;
 use super::record::GroupRecord;
 use super::timers::Timers;
+use crate::config::group_definitions::{self, HEARTBEAT_INTERVAL, SESSION_TIMEOUT};
 use crate::metadata::MetadataImage;
 
 /// The time of a step.
@@ -100,12 +101,20 @@ impl Context<'_, '_> {
     }
 
     /// How long a member of a consumer group may be silent.
-    pub fn session_timeout_ms(&self, _group_id: &str) -> i32 {
-        self.config.consumer_session_timeout_ms
+    pub fn session_timeout_ms(&self, group_id: &str) -> i32 {
+        self.own_setting(group_id, SESSION_TIMEOUT)
+            .unwrap_or(self.config.consumer_session_timeout_ms)
     }
 
     /// How often it is to show that it lives.
-    pub fn heartbeat_interval_ms(&self, _group_id: &str) -> i32 {
-        self.config.consumer_heartbeat_interval_ms
+    pub fn heartbeat_interval_ms(&self, group_id: &str) -> i32 {
+        self.own_setting(group_id, HEARTBEAT_INTERVAL)
+            .unwrap_or(self.config.consumer_heartbeat_interval_ms)
+    }
+
+    /// What was set for this group alone.
+    fn own_setting(&self, group_id: &str, name: &str) -> Option<i32> {
+        let own = self.image.group_configs(group_id)?;
+        group_definitions::effective(own, name).and_then(|value| i32::try_from(value).ok())
     }
 }

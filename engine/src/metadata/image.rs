@@ -16,6 +16,7 @@ use std::ops::Bound;
 use corelane_format::ids::{LeaderEpoch, LogId, PartitionIndex, ProducerId, TopicId};
 use thiserror::Error;
 
+use super::group_configs::GroupConfigs;
 use super::record::MetadataRecord;
 use super::topic_name;
 use crate::config::TopicConfig;
@@ -165,6 +166,7 @@ pub struct MetadataImage {
     next_producer_id: ProducerId,
     // Of every node under `None`.
     broker_configs: BTreeMap<Option<i32>, BTreeMap<String, String>>,
+    group_configs: GroupConfigs,
 }
 
 impl MetadataImage {
@@ -229,6 +231,14 @@ impl MetadataImage {
                 if configs.is_empty() {
                     self.broker_configs.remove(node);
                 }
+                Ok(())
+            }
+            MetadataRecord::GroupConfig {
+                group_id,
+                name,
+                value,
+            } => {
+                self.group_configs.put(group_id, name, value.as_deref());
                 Ok(())
             }
             MetadataRecord::RemoveTopic { topic_id } => self.remove_topic(*topic_id),
@@ -480,6 +490,21 @@ impl MetadataImage {
     /// The nodes that have broker settings of their own.
     pub fn nodes_with_configs(&self) -> impl Iterator<Item = i32> + '_ {
         self.broker_configs.keys().filter_map(|node| *node)
+    }
+
+    /// A group's own settings.
+    pub fn group_configs(&self, group_id: &str) -> Option<&BTreeMap<String, String>> {
+        self.group_configs.of(group_id)
+    }
+
+    /// The groups that have settings of their own, in the order of their names.
+    pub fn groups_with_configs(&self) -> impl Iterator<Item = &str> {
+        self.group_configs.groups()
+    }
+
+    /// What the settings of all groups take, in bytes.
+    pub fn group_configs_bytes(&self) -> usize {
+        self.group_configs.size_bytes()
     }
 
     /// Takes other settings for topics without settings of their own.

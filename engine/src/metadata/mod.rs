@@ -7,6 +7,7 @@
 
 pub mod controller;
 pub mod describe;
+mod group_configs;
 pub mod image;
 pub mod nodes;
 pub mod placement;

@@ -71,6 +71,15 @@ pub enum MetadataRecord {
         /// Its value; `None` goes back to what was set at start, or the default.
         value: Option<String>,
     },
+    /// A setting of a group was set, or taken back.
+    GroupConfig {
+        /// The group, which need not exist.
+        group_id: String,
+        /// The setting.
+        name: String,
+        /// Its value; `None` goes back to the server's default.
+        value: Option<String>,
+    },
     /// A topic was deleted with all its partitions.
     RemoveTopic {
         /// The topic.
@@ -190,6 +199,14 @@ struct BrokerConfigFields {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct GroupConfigFields {
+    group_id: String,
+    name: String,
+    value: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RemoveTopicFields {
     topic_id: String,
 }
@@ -209,7 +226,10 @@ impl MetadataRecord {
             | Self::PartitionLane { topic_id, .. }
             | Self::TopicConfig { topic_id, .. }
             | Self::RemoveTopic { topic_id } => Some(*topic_id),
-            Self::Lanes { .. } | Self::BrokerConfig { .. } | Self::ProducerIds { .. } => None,
+            Self::Lanes { .. }
+            | Self::BrokerConfig { .. }
+            | Self::GroupConfig { .. }
+            | Self::ProducerIds { .. } => None,
         }
     }
 
@@ -270,6 +290,18 @@ impl MetadataRecord {
                 "broker_config",
                 BrokerConfigFields {
                     node: *node,
+                    name: name.clone(),
+                    value: value.clone(),
+                },
+            ),
+            Self::GroupConfig {
+                group_id,
+                name,
+                value,
+            } => write(
+                "group_config",
+                GroupConfigFields {
+                    group_id: group_id.clone(),
                     name: name.clone(),
                     value: value.clone(),
                 },
@@ -342,6 +374,18 @@ impl MetadataRecord {
             "broker_config" => {
                 let BrokerConfigFields { node, name, value } = read(&kind, data)?;
                 Self::BrokerConfig { node, name, value }
+            }
+            "group_config" => {
+                let GroupConfigFields {
+                    group_id,
+                    name,
+                    value,
+                } = read(&kind, data)?;
+                Self::GroupConfig {
+                    group_id,
+                    name,
+                    value,
+                }
             }
             "remove_topic" => {
                 let fields: RemoveTopicFields = read(&kind, data)?;

@@ -75,6 +75,14 @@ fn golden() -> Vec<(MetadataRecord, &'static str)> {
             r#"{"v":1,"type":"topic_config","data":{"topic_id":"AQEBAQEBAQEBAQEBAQEBAQ","name":"retention.ms","value":null}}"#,
         ),
         (
+            MetadataRecord::GroupConfig {
+                group_id: "workers".into(),
+                name: "consumer.session.timeout.ms".into(),
+                value: Some("50000".into()),
+            },
+            r#"{"v":1,"type":"group_config","data":{"group_id":"workers","name":"consumer.session.timeout.ms","value":"50000"}}"#,
+        ),
+        (
             MetadataRecord::RemoveTopic { topic_id: id(1) },
             r#"{"v":1,"type":"remove_topic","data":{"topic_id":"AQEBAQEBAQEBAQEBAQEBAQ"}}"#,
         ),
@@ -156,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_record_never_decodes_to_a_panic(which in 0..8_usize, at in 0..60_usize, byte: u8) {
+    fn a_damaged_record_never_decodes_to_a_panic(which in 0..11_usize, at in 0..60_usize, byte: u8) {
         let mut bytes = golden()[which].1.as_bytes().to_vec();
         let at = at % bytes.len();
         bytes[at] = byte;

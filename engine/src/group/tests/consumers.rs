@@ -13,7 +13,7 @@ use crate::group::GroupConfig;
 use crate::group::classic::Client;
 use crate::metadata::test_support::{image_of, topic_id};
 
-type Owned = BTreeSet<(TopicId, i32)>;
+pub(super) type Owned = BTreeSet<(TopicId, i32)>;
 type Change = fn(&mut ConsumerGroupHeartbeatRequest);
 
 /// A member as its client knows it.
@@ -39,7 +39,7 @@ impl Consumer {
         }
     }
 
-    fn of_instance(id: &str, instance_id: &str) -> Self {
+    pub(super) fn of_instance(id: &str, instance_id: &str) -> Self {
         Self {
             instance_id: Some(instance_id.to_owned()),
             ..Self::new(id)
@@ -120,7 +120,7 @@ impl Consumer {
         }
     }
 
-    fn partitions(&self) -> Vec<i32> {
+    pub(super) fn partitions(&self) -> Vec<i32> {
         self.owned.iter().map(|(_, partition)| *partition).collect()
     }
 }
@@ -139,7 +139,7 @@ impl World {
         })
     }
 
-    fn beat_error(&mut self, request: &ConsumerGroupHeartbeatRequest) -> ErrorCode {
+    pub(super) fn beat_error(&mut self, request: &ConsumerGroupHeartbeatRequest) -> ErrorCode {
         ErrorCode::from_wire(self.beat(request).error_code)
     }
 
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// Members that have all they are to have.
-    fn settled(&mut self, members: &mut [Consumer]) {
+    pub(super) fn settled(&mut self, members: &mut [Consumer]) {
         for _ in 0..4 {
             for member in &mut *members {
                 self.go_on(member);
@@ -170,11 +170,13 @@ impl World {
         self.described().group_state.to_string()
     }
 
-    fn described(&mut self) -> kafka_wire::consumer_group_describe_response::DescribedGroup {
+    pub(super) fn described(
+        &mut self,
+    ) -> kafka_wire::consumer_group_describe_response::DescribedGroup {
         self.step_in(|shard, _, image| shard.describe_consumer_group("g", 1, false, image))
     }
 
-    fn leave_with(&mut self, member: &Consumer, epoch: i32) -> ErrorCode {
+    pub(super) fn leave_with(&mut self, member: &Consumer, epoch: i32) -> ErrorCode {
         let mut request = member.bare();
         request.member_epoch = epoch;
         self.beat_error(&request)
@@ -395,64 +397,6 @@ fn the_size_of_a_group_is_bounded() {
         ErrorCode::GroupMaxSizeReached
     );
     world.go_on(&mut a);
-}
-
-#[test]
-fn a_static_member_that_comes_back_has_what_it_had() {
-    let mut world = World::new();
-    let mut members = [Consumer::of_instance("a", "i"), Consumer::new("b")];
-    world.settled(&mut members);
-    let [a, mut b] = members;
-    let back = Consumer::of_instance("a2", "i");
-    assert_eq!(
-        world.beat_error(&back.full()),
-        ErrorCode::UnreleasedInstanceId
-    );
-    assert_eq!(world.leave_with(&a, -2), ErrorCode::None);
-    world.go_on(&mut b);
-    assert_eq!(b.partitions().len(), 2, "its place is kept");
-    let epoch = world.described().group_epoch;
-    let mut back = Consumer::of_instance("a2", "i");
-    world.go_on(&mut back);
-    assert_eq!(back.owned, a.owned);
-    assert_eq!(world.described().group_epoch, epoch, "nothing moved");
-    assert_eq!(world.beat_error(&a.bare()), ErrorCode::FencedInstanceId);
-    let mut unknown = a.clone();
-    unknown.instance_id = Some("j".into());
-    assert_eq!(
-        world.beat_error(&unknown.bare()),
-        ErrorCode::UnknownMemberId
-    );
-    // Away for longer than its session, it is out.
-    assert_eq!(world.leave_with(&back, -2), ErrorCode::None);
-    for _ in 0..10 {
-        world.pass(5_000);
-        world.go_on(&mut b);
-    }
-    assert_eq!(b.partitions(), [0, 1, 2, 3]);
-}
-
-#[test]
-fn a_static_member_that_joins_under_its_own_id_must_have_left_first() {
-    let mut world = World::new();
-    let mut members = [Consumer::of_instance("a", "i"), Consumer::new("b")];
-    world.settled(&mut members);
-    let [mut a, _] = members;
-    let had = a.owned.clone();
-    let mut again = a.clone();
-    (again.epoch, again.owned) = (0, Owned::new());
-    assert_eq!(
-        world.beat_error(&again.full()),
-        ErrorCode::UnreleasedInstanceId
-    );
-    world.go_on(&mut a);
-    assert_eq!(a.owned, had, "it lives on");
-    assert_eq!(world.leave_with(&a, -2), ErrorCode::None);
-    world.go_on(&mut again);
-    assert_eq!((&again.owned, again.epoch), (&had, a.epoch));
-    world.crash(0);
-    world.go_on(&mut again);
-    assert_eq!(again.owned, had);
 }
 
 #[test]

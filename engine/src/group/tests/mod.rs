@@ -3,6 +3,7 @@
 mod admin;
 mod commits;
 mod consumer_histories;
+mod consumer_statics;
 mod consumers;
 mod expiry;
 mod histories;

@@ -1,4 +1,4 @@
-//! `IncrementalAlterConfigs` (v0 and v1): topics' settings, and those of brokers that can change while they run.
+//! `IncrementalAlterConfigs` (v0 and v1): settings of topics and of groups, and those of brokers that can change while they run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,6 +8,7 @@ use kafka_wire::incremental_alter_configs_response::AlterConfigsResourceResponse
 use kafka_wire::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
 use super::alter_brokers::alter_broker;
+use super::alter_groups::alter_group;
 use super::{Decision, Defaults, Rejection};
 use crate::config::definition::echo;
 use crate::config::topic::validate_overrides;
@@ -23,6 +24,8 @@ pub const RESOURCE_TOPIC: i8 = 2;
 pub const RESOURCE_BROKER: i8 = 4;
 /// Kafka's number for the loggers of a broker among the kinds of configuration resources.
 pub const RESOURCE_BROKER_LOGGER: i8 = 8;
+/// Kafka's number for groups among the kinds of configuration resources.
+pub const RESOURCE_GROUP: i8 = 32;
 
 pub(super) const SET: i8 = 0;
 pub(super) const DELETE: i8 = 1;
@@ -113,6 +116,7 @@ fn alter(
     match resource.resource_type {
         RESOURCE_TOPIC => alter_topic(resource, image, defaults),
         RESOURCE_BROKER => alter_broker(resource, image, defaults, nodes),
+        RESOURCE_GROUP => alter_group(resource, image, defaults),
         RESOURCE_BROKER_LOGGER => Err(Rejection::invalid_request(
             "Log levels are set with --log-level or CORELANE_LOG, and stay while the server runs.",
         )),

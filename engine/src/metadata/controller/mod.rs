@@ -5,6 +5,7 @@
 
 mod alter_brokers;
 pub mod alter_configs;
+pub mod alter_groups;
 pub mod alter_reassignments;
 pub mod auto_create;
 pub mod create_partitions;
@@ -22,6 +23,8 @@ mod alter_configs_tests;
 mod broker_configs_tests;
 #[cfg(test)]
 mod create_topics_tests;
+#[cfg(test)]
+mod group_configs_tests;
 
 use std::collections::{BTreeMap, HashSet};
 

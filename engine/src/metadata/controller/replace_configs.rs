@@ -11,7 +11,7 @@ use kafka_wire_core::StrBytes;
 
 use super::alter_brokers::node_of;
 use super::alter_configs::{
-    DELETE, RESOURCE_BROKER, RESOURCE_TOPIC, SET, incremental_alter_configs,
+    DELETE, RESOURCE_BROKER, RESOURCE_GROUP, RESOURCE_TOPIC, SET, incremental_alter_configs,
 };
 use super::{Decision, Defaults};
 use crate::metadata::image::MetadataImage;
@@ -59,6 +59,7 @@ fn as_operations(
         RESOURCE_BROKER => node_of(name, nodes)
             .ok()
             .and_then(|node| image.broker_configs(node)),
+        RESOURCE_GROUP => image.group_configs(name),
         _ => None,
     };
     let mut operations = AlterConfigsResource::default();

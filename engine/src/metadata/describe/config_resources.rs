@@ -6,15 +6,13 @@ use kafka_wire::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 use kafka_wire_core::StrBytes;
 
 use crate::metadata::controller::alter_configs::{
-    RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_TOPIC,
+    RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_GROUP, RESOURCE_TOPIC,
 };
 use crate::metadata::image::MetadataImage;
 use crate::metadata::nodes::Nodes;
 
 /// Kafka's number for subscriptions to clients' metrics: there are none. Version 0 asks for them alone.
 const RESOURCE_CLIENT_METRICS: i8 = 16;
-/// Kafka's number for groups: none has settings of its own.
-const RESOURCE_GROUP: i8 = 32;
 
 /// All kinds, as Kafka lists them.
 const KINDS: [i8; 5] = [
@@ -47,6 +45,7 @@ pub fn list_config_resources(
             RESOURCE_BROKER | RESOURCE_BROKER_LOGGER => {
                 nodes.nodes.iter().map(|node| node.id.to_string()).collect()
             }
+            RESOURCE_GROUP => image.groups_with_configs().map(str::to_owned).collect(),
             _ => Vec::new(),
         };
         response.config_resources.extend(names.iter().map(|name| {
@@ -62,7 +61,8 @@ pub fn list_config_resources(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::test_support::{image_of, nodes};
+    use crate::metadata::record::MetadataRecord;
+    use crate::metadata::test_support::{applied, image_of, nodes};
     use kafka_wire_core::{ApiVersion, KafkaEncode};
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
             (0, &[], 0, &[]),
             (1, &[2], 0, &[(2, "a"), (2, "b")]),
             (1, &[4], 0, &[(4, "1000"), (4, "1001")]),
-            (1, &[32, 16, 2], 0, &[(2, "a"), (2, "b")]),
+            (1, &[32, 16, 2], 0, &[(2, "a"), (2, "b"), (32, "g")]),
             (
                 1,
                 &[],
@@ -84,11 +84,18 @@ mod tests {
                     (4, "1001"),
                     (8, "1000"),
                     (8, "1001"),
+                    (32, "g"),
                 ],
             ),
             (1, &[3], 35, &[]),
         ];
         let image = image_of(Some(2), &[("b", &[0]), ("a", &[1])]);
+        let own = MetadataRecord::GroupConfig {
+            group_id: "g".to_owned(),
+            name: "consumer.session.timeout.ms".to_owned(),
+            value: Some("50000".to_owned()),
+        };
+        let image = applied(&image, &[own]);
         for (version, kinds, code, expected) in table {
             let mut request = ListConfigResourcesRequest::default();
             request.resource_types = kinds.to_vec();

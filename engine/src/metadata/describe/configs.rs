@@ -1,9 +1,9 @@
-//! `DescribeConfigs` (v1 to v4): settings of topics and brokers with where they come from.
+//! `DescribeConfigs` (v1 to v4): settings of topics, groups and brokers with where they come from.
 //!
 //! A resource that a request names twice is answered once, so that an answer cannot be much larger than the settings there
 //! are.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use corelane_net::error_code::ErrorCode;
 use kafka_wire::describe_configs_request::DescribeConfigsResource;
@@ -17,10 +17,11 @@ use tracing::level_filters::LevelFilter;
 use crate::config::broker::{BrokerConfig, is_dynamic};
 use crate::config::broker_definitions::{self, BROKER_CONFIGS};
 use crate::config::definition::echo;
+use crate::config::group_definitions::{GROUP_CONFIGS, GroupConfigDefinition};
 use crate::config::topic_definitions::{TOPIC_CONFIGS, TopicConfigDefinition};
 use crate::config::{ConfigDefinition, ConfigSource, ConfigType};
 use crate::metadata::controller::alter_configs::{
-    RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_TOPIC,
+    RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_GROUP, RESOURCE_TOPIC,
 };
 use crate::metadata::controller::{Defaults, Rejection};
 use crate::metadata::image::{MetadataImage, TopicMeta};
@@ -139,6 +140,15 @@ impl Question<'_> {
                 configs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
                 Ok(configs)
             }
+            RESOURCE_GROUP if name.is_empty() => {
+                Err(Rejection::invalid_request("Group name must not be empty"))
+            }
+            // As in Kafka, it need not exist.
+            RESOURCE_GROUP => Ok(GROUP_CONFIGS
+                .iter()
+                .filter(|config| is_asked(config.definition.name))
+                .map(|config| self.group_config(config, image.group_configs(name)))
+                .collect()),
             RESOURCE_BROKER_LOGGER => {
                 self.node(name)?;
                 Ok(is_asked(ROOT_LOGGER)
@@ -233,6 +243,29 @@ impl Question<'_> {
                 .map(|value| value.to_string()),
         };
         self.result(definition, value, &found, false)
+    }
+
+    /// Kafka names no synonyms here: what the broker settings say is the default.
+    fn group_config(
+        &self,
+        config: &GroupConfigDefinition,
+        own: Option<&BTreeMap<String, String>>,
+    ) -> DescribeConfigsResourceResult {
+        let definition = &config.definition;
+        let (value, source) = match own.and_then(|own| own.get(definition.name)) {
+            Some(text) => (
+                definition
+                    .parse(text)
+                    .map_or_else(|_| text.clone(), |value| value.to_string()),
+                ConfigSource::Group,
+            ),
+            None => (
+                config.default_of(&self.defaults.broker).to_string(),
+                ConfigSource::Default,
+            ),
+        };
+        let found = [(definition.name, Some(value.clone()), source)];
+        self.result(definition, Some(value), &found, false)
     }
 
     fn broker_config(

@@ -256,6 +256,7 @@ fn what_cannot_be_described_is_told_by_its_code() {
         (4, "x", 42, "Broker id must be an integer, but it is: x"),
         (16, "x", 42, "Unexpected resource type 16"),
         (8, "7", 42, "Unexpected broker id"),
+        (32, "", 42, "Group name must not be empty"),
         (0, "", 42, "Unexpected resource type 0"),
     ];
     for (kind, name, code, message) in table {

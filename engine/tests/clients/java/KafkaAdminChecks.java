@@ -77,6 +77,7 @@ public final class KafkaAdminChecks {
         checks.put("everyConfigOfATopicIsExplained", this::everyConfigOfATopicIsExplained);
         checks.put("everyConfigOfABrokerIsExplained", this::everyConfigOfABrokerIsExplained);
         checks.put("topicDefaultsChangeWhileTheBrokerRuns", this::topicDefaultsChangeWhileTheBrokerRuns);
+        checks.put("groupsHaveSettingsOfTheirOwn", this::groupsHaveSettingsOfTheirOwn);
         checks.put("readOnlyConfigsAreRefused", this::readOnlyConfigsAreRefused);
         checks.put("commandsPrintWhatIsThere", this::commandsPrintWhatIsThere);
         checks.put("theReassignmentCommandFindsNothingToDo", this::theReassignmentCommandFindsNothingToDo);
@@ -259,6 +260,32 @@ public final class KafkaAdminChecks {
         }
         alter(everyBroker, "log.retention.ms", null, OpType.DELETE);
         eventually("the default is back", () -> retention.call().value().equals("604800000"));
+    }
+
+    private void groupsHaveSettingsOfTheirOwn() throws Exception {
+        ConfigResource group = new ConfigResource(Type.GROUP, "group-" + System.nanoTime());
+        Config before = explained(group);
+        same(before.get("consumer.session.timeout.ms").value(), "45000", "consumer.session.timeout.ms before");
+        same(before.get("consumer.session.timeout.ms").source(), ConfigSource.DEFAULT_CONFIG, "its source before");
+        same(before.get("consumer.heartbeat.interval.ms").value(), "5000", "consumer.heartbeat.interval.ms");
+        check(!before.get("consumer.heartbeat.interval.ms").isReadOnly(), "the interval cannot change");
+        alter(group, "consumer.session.timeout.ms", "50000", OpType.SET);
+        Callable<ConfigEntry> session = () -> explained(group).get("consumer.session.timeout.ms");
+        eventually("the group has its own", () -> session.call().value().equals("50000"));
+        same(session.call().source(), ConfigSource.DYNAMIC_GROUP_CONFIG, "its source");
+        same(session.call().synonyms().size(), 1, "synonyms, as Kafka names them");
+        check(groupsListed().contains(group), "the group is not listed");
+        fails(InvalidConfigurationException.class, () -> alter(group, "consumer.session.timeout.ms", "60001", OpType.SET));
+        fails(InvalidConfigurationException.class, () -> alter(group, "no.such.config", "1", OpType.SET));
+        fails(InvalidRequestException.class,
+            () -> alter(new ConfigResource(Type.GROUP, ""), "consumer.session.timeout.ms", "50000", OpType.SET));
+        alter(group, "consumer.session.timeout.ms", null, OpType.DELETE);
+        eventually("the default is back", () -> session.call().source() == ConfigSource.DEFAULT_CONFIG);
+        check(!groupsListed().contains(group), "the group is listed still");
+    }
+
+    private java.util.Collection<ConfigResource> groupsListed() throws Exception {
+        return admin.listConfigResources(Set.of(Type.GROUP), new ListConfigResourcesOptions()).all().get();
     }
 
     private void readOnlyConfigsAreRefused() throws Exception {
