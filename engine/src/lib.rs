@@ -10,6 +10,8 @@ pub mod config;
 pub mod coordinator;
 pub mod doctor;
 pub mod fetch_session;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod group;
 pub mod handlers;
 pub mod headroom;

@@ -58,6 +58,12 @@ pub enum ApplyError {
     /// A server has at least one lane.
     #[error("a record sets the number of lanes to 0")]
     NoLanes,
+    /// No server has so many lanes.
+    #[error("a record names lane {lane}, a server has at most {LANES_MAX}")]
+    LaneOutOfRange {
+        /// The lane in the record.
+        lane: usize,
+    },
     /// The id is in use or was.
     #[error("topic id {id} of {name:?} is or was in use")]
     TopicIdReused {
@@ -169,6 +175,17 @@ pub struct MetadataImage {
     group_configs: GroupConfigs,
 }
 
+/// What is counted for each lane must stay small, whatever a record says.
+const LANES_MAX: usize = 1 << 16;
+
+fn check_lane(lane: usize) -> Result<(), ApplyError> {
+    if lane < LANES_MAX {
+        Ok(())
+    } else {
+        Err(ApplyError::LaneOutOfRange { lane })
+    }
+}
+
 impl MetadataImage {
     /// The metadata of a cluster without any record, on a server with these topic defaults.
     pub fn new(topic_defaults: TopicConfig) -> Self {
@@ -186,6 +203,7 @@ impl MetadataImage {
         match record {
             MetadataRecord::Lanes { count: 0 } => Err(ApplyError::NoLanes),
             MetadataRecord::Lanes { count } => {
+                check_lane(count - 1)?;
                 self.lanes = Some(*count);
                 Ok(())
             }
@@ -298,6 +316,7 @@ impl MetadataImage {
         index: PartitionIndex,
         meta: PartitionMeta,
     ) -> Result<(), ApplyError> {
+        check_lane(meta.lane)?;
         let last_log_id = self.last_log_id;
         let topic = self.topic_mut(id)?;
         let count = topic.partitions.len();
@@ -308,7 +327,8 @@ impl MetadataImage {
                 count,
             });
         }
-        if meta.log_id <= last_log_id {
+        // After the last of all numbers there would be no next one.
+        if meta.log_id <= last_log_id || meta.log_id.get() == u64::MAX {
             let next = LogId::new(last_log_id.get().saturating_add(1));
             return Err(ApplyError::LogIdReused {
                 id,
@@ -330,6 +350,7 @@ impl MetadataImage {
         lane: usize,
         leader_epoch: LeaderEpoch,
     ) -> Result<(), ApplyError> {
+        check_lane(lane)?;
         let topic = self.topic_mut(id)?;
         let count = topic.partitions.len();
         let partition = usize::try_from(index.get())

@@ -48,6 +48,30 @@ fn image(records: &[MetadataRecord]) -> MetadataImage {
     image
 }
 
+/// What is counted for each lane would take memory by a number in a record; after the last log id there would be no next.
+#[test]
+fn lanes_and_log_ids_that_nothing_can_follow_are_refused() {
+    let sound = [topic(1, "a"), partition(1, 0, 1, 65_535)];
+    for bad in [
+        MetadataRecord::Lanes { count: usize::MAX },
+        MetadataRecord::Lanes { count: 65_537 },
+        partition(1, 1, 2, 65_536),
+        partition(1, 1, 2, usize::MAX),
+        moved(1, 0, usize::MAX, 1),
+        partition(1, 1, u64::MAX, 0),
+    ] {
+        let mut image = image(&sound);
+        image.apply(&bad).unwrap_err();
+        assert_eq!(image.lane_loads().len(), 65_536, "{bad}");
+        assert_eq!(
+            image.partition(id(1), PartitionIndex::new(0)).unwrap().lane,
+            65_535
+        );
+        assert_eq!(image.next_log_id(), LogId::new(2));
+        image.apply(&partition(1, 1, 2, 0)).unwrap();
+    }
+}
+
 #[test]
 fn topics_are_found_by_name_and_by_id() {
     let image = image(&[

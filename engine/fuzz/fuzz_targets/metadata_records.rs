@@ -1,0 +1,6 @@
+//! See `corelane_engine::fuzzing::fuzz_metadata_records`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| corelane_engine::fuzzing::fuzz_metadata_records(data));
