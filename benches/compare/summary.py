@@ -43,31 +43,40 @@ def shown(numbers, divisor, decimals):
     return f"{median:,.{decimals}f} ({low:,.{decimals}f}..{high:,.{decimals}f})"
 
 
-def limits(folder):
-    def fio(name):
+def limit_numbers(folder):
+    """The limits that benches/compare/limits left in a folder: what it is, the number, its unit."""
+    def fio(name, direction):
         path = folder / name
-        return json.loads(path.read_text())["jobs"][0]["write"] if path.exists() else None
+        return json.loads(path.read_text())["jobs"][0][direction] if path.exists() else None
 
-    if sequential := fio("disk-sequential.json"):
-        yield f"disk, synced direct writes of 1 MiB, depth 4: {sequential['bw_bytes'] / 1e6:,.0f} MB/s"
-    if overwrite := fio("disk-overwrite.json"):
-        latency = overwrite["clat_ns"]
-        p99 = latency.get("percentile", {}).get("99.000000", 0) / 1000
-        p50 = latency.get("percentile", {}).get("50.000000", latency["mean"]) / 1000
-        yield f"disk, one durable 4 KiB overwrite: p50 {p50:,.0f} us, p99 {p99:,.0f} us"
+    if sequential := fio("disk-sequential.json", "write"):
+        yield "disk, synced direct writes of 1 MiB, depth 4", sequential["bw_bytes"] / 1e6, "MB/s"
+    if overwrite := fio("disk-overwrite.json", "write"):
+        percentiles = overwrite["clat_ns"].get("percentile", {})
+        for name, key in (("p50", "50.000000"), ("p99", "99.000000")):
+            if key in percentiles:
+                yield f"disk, one durable 4 KiB overwrite, {name}", percentiles[key] / 1000, "us"
+    if read := fio("disk-read.json", "read"):
+        yield "disk, direct reads of 1 MiB, depth 4", read["bw_bytes"] / 1e6, "MB/s"
     network = folder / "network.json"
     if network.exists() and (end := json.loads(network.read_text() or "{}").get("end")):
         received = end["sum_received"]["bits_per_second"] / 8e6
         cores = end["cpu_utilization_percent"]["remote_total"] / 100
-        line = f"loopback, one TCP stream: {received:,.0f} MB/s"
-        yield line + (f", {received / cores:,.0f} MB/s for a whole receiving core" if cores > 0 else "")
+        yield "loopback, one TCP stream", received, "MB/s"
+        if cores > 0:
+            yield "loopback, what a whole core could receive", received / cores, "MB/s"
     ping_pong = folder / "ping-pong.txt"
     if ping_pong.exists():
         # sockperf tells half of a round trip.
         half = dict(re.findall(r"percentile (50|99)\.000 = +([0-9.]+)", ping_pong.read_text()))
-        if len(half) == 2:
-            yield (f"loopback, 64-byte ping-pong, a whole round trip: p50 {2 * float(half['50']):,.0f} us, "
-                   f"p99 {2 * float(half['99']):,.0f} us")
+        for name, key in (("p50", "50"), ("p99", "99")):
+            if key in half:
+                yield f"loopback, a round trip of 64 bytes, {name}", 2 * float(half[key]), "us"
+
+
+def limits(folder):
+    for title, value, unit in limit_numbers(folder):
+        yield f"{title}: {value:,.0f} {unit}"
 
 
 def main():
