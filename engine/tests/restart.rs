@@ -61,6 +61,59 @@ fn a_log_without_a_topic_is_moved_to_the_trash_and_kept() {
     server.start_again();
 }
 
+/// A corrupt record of what exists must not pass for one that says that nothing does: the server does not start with it,
+/// deletes and moves nothing, and serves everything once it is restored.
+#[test]
+fn damaged_metadata_keeps_the_server_from_starting_and_deletes_no_stream() {
+    if is_kafka() {
+        return;
+    }
+    let mut server = Server::start("restart-metadata", Listen::PerCore);
+    for topic in ["a", "b", "c"] {
+        create_topic(server.bootstrap(), topic, 2, &[]);
+        produce_numbers(&server, topic, 0, 0..10);
+    }
+    server.stop();
+    let data = server.folder().join("data");
+    let names = || -> Vec<_> {
+        let entries = fs::read_dir(data.join("logs")).expect("there are logs");
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let segment = data.join("metadata/00000000000000000000.log");
+    let sound = fs::read(&segment).expect("the metadata log");
+    let magic = corelane_format::commit_block::COMMIT_BLOCK_MAGIC.to_le_bytes();
+    let blocks: Vec<_> = (4096..sound.len())
+        .step_by(64)
+        .filter(|at| sound[*at..].starts_with(&magic))
+        .collect();
+    assert!(blocks.len() >= 2, "{blocks:?}");
+    for block in [
+        blocks[0],
+        blocks[blocks.len() / 2],
+        blocks[blocks.len() - 1],
+    ] {
+        for at in [block + 8, block + 64 + 80] {
+            let mut damaged = sound.clone();
+            damaged[at] ^= 1;
+            fs::write(&segment, &damaged).expect("written");
+            let log = server.fails_to_start();
+            assert!(log.contains("metadata log"), "byte {at}: {log}");
+            assert_eq!(names(), before, "byte {at}");
+        }
+    }
+    assert!(!data.join("trash").exists());
+    fs::write(&segment, &sound).expect("written");
+    server.start_again();
+    for topic in ["a", "b", "c"] {
+        assert_numbers(&server, topic, 0, 0..10);
+    }
+}
+
 /// Damage at rest is answered with an error, and told to the operator; what lies around it is served.
 #[test]
 fn damage_is_told_by_an_error_a_metric_and_a_line_of_the_log() {
