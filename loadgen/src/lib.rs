@@ -9,6 +9,7 @@
 //! - [`runtime`]: the load cores and their tasks.
 //! - [`coordinator`]: the main thread, from the plan to the report.
 //! - [`spawn`]: a server of our own.
+//! - [`null`]: a broker that acknowledges without storing.
 //! - [`clock`]: the run's monotonic clock.
 #![deny(unsafe_code)]
 
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod coordinator;
 pub mod interrupt;
 pub mod load;
+pub mod null;
 pub mod report;
 pub mod runtime;
 pub mod spawn;

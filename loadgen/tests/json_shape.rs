@@ -4,9 +4,11 @@ use clap::Parser;
 use corelane_loadgen::cli::args::{Cli, Command};
 use corelane_loadgen::cli::plan::Plan;
 use corelane_loadgen::clock::SECOND_NS;
+use corelane_loadgen::report::host::Host;
 use corelane_loadgen::report::measure::{Amount, Measurement, Sent, Window};
 use corelane_loadgen::report::summary::{Method, Outcome, Processors, Summary, WindowSummary};
 use corelane_loadgen::report::table;
+use corelane_loadgen::report::timeline::Timeline;
 use corelane_loadgen::verify::ledger::{
     Balance, ConsumedPartition, ProducedStream, StreamId, settle,
 };
@@ -16,7 +18,9 @@ fn plan(arguments: &str) -> Plan {
     let all = ["corelane-loadgen", "run"]
         .into_iter()
         .chain(arguments.split_whitespace());
-    let Command::Run(args) = Cli::try_parse_from(all).expect("sound arguments").command;
+    let Command::Run(args) = Cli::try_parse_from(all).expect("sound arguments").command else {
+        unreachable!("the first argument is run")
+    };
     Plan::new(*args, &"0-1".parse().expect("a core list"), 1).expect("a sound plan")
 }
 
@@ -65,6 +69,9 @@ fn outcome(measurement: Measurement, balance: Balance, method: Method) -> Outcom
         },
         processors: Processors::default(),
         interrupted: false,
+        timeline: Timeline::default(),
+        host: Host::default(),
+        limits: None,
     }
 }
 

@@ -6,7 +6,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::cores::CoreList;
-use super::quantity::{parse_duration, parse_positive_duration, parse_rate, parse_size};
+use super::objective::Objective;
+use super::quantity::{
+    parse_duration, parse_positive_duration, parse_rate, parse_share, parse_size,
+};
+use crate::load::payload::FillerKind;
 
 /// Measures a Kafka-compatible broker under load, and checks that it kept what it acknowledged.
 #[derive(Debug, Parser)]
@@ -35,6 +39,35 @@ pub enum Command {
     /// were acknowledged and lost, duplicated, reordered or corrupt, and fails if there are any.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
+
+    /// Find the highest rate that meets a latency objective.
+    ///
+    /// Bisects between rates that meet it and rates that do not, each run --duration long, then confirms the answer with a
+    /// longer run. A run meets the objective when every --slo holds, at least 98 % of the rate was taken, verification
+    /// found nothing, and the generator kept to its schedule. All options of `run` apply.
+    #[command(after_help = FIND_MAX_EXAMPLES)]
+    FindMax(Box<FindMaxArgs>),
+
+    /// Measure latency over throughput: one run at each of several rates.
+    #[command(after_help = SWEEP_EXAMPLES)]
+    Sweep(Box<SweepArgs>),
+
+    /// Measure what readers from the beginning do to a load: the load alone, then the same while they replay.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(Box<ReplayArgs>),
+
+    /// Hold two sets of results against each other and judge.
+    ///
+    /// Each set is the JSON of `run`, best of `run --repeat N`; several files of a set are separated by commas. Prints
+    /// medians, their ratio with a 95 % bootstrap interval, and Mann-Whitney's p.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
+
+    /// Serve as a broker that acknowledges without storing.
+    ///
+    /// What a run reaches against it is the generator's own limit: a claim about a broker should stay below two thirds
+    /// of it. Prints `ready HOST:PORT` and serves until it is told to stop. `run --spawn-null` starts one by itself.
+    NullServer(NullServerArgs),
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -48,7 +81,157 @@ Examples:
   corelane-loadgen run --spawn --topic-config flush.messages=100000 --json result.json --hgrm result.hgrm
       Acknowledged before the flush; results for programs and plotters.
 
-Exit status: 0 when the run completed and verification found nothing, 1 otherwise, 2 for wrong arguments.";
+  corelane-loadgen run --spawn --repeat 5 --limits --json result.json --html result.html --hlog result.hlog
+      Five runs, this machine's limits, and everything a report can hold.
+  corelane-loadgen run --spawn-null
+      The generator's own limit: a server that acknowledges without storing.
+  corelane-loadgen run --spawn --rate 100k --schedule poisson --fan-out 3 --slow-consumers 1 --key-skew 1.1
+      Arrivals as of many users, hot partitions, three sets of consumers, and one more that cannot keep up.
+
+Exit status: 0 when the run completed, verification found nothing and the numbers are valid; 1 when it failed; 2 for
+wrong arguments; 3 when nothing is wrong with the broker, but the numbers are not valid (the generator lagged behind
+its schedule).";
+
+const FIND_MAX_EXAMPLES: &str = "\
+Examples:
+  corelane-loadgen find-max --spawn --slo p99=5ms --duration 5s --html max.html
+  corelane-loadgen find-max --bootstrap localhost:9092 --slo p99=5ms --slo e2e:p99.9=20ms --schedule poisson --rate 500k
+      Two objectives at once, not above 500,000 records a second.
+
+Exit status: 0 when a rate was found and confirmed, 1 otherwise, 2 for wrong arguments.";
+
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  corelane-loadgen sweep --spawn --duration 5s --json sweep.json --html sweep.html
+      Ten rates up to nine tenths of what a closed loop reaches.
+  corelane-loadgen sweep --bootstrap localhost:9092 --rates 10k,50k,100k,200k
+
+Exit status: 0 when verification found nothing, 1 otherwise, 2 for wrong arguments. Rates that cannot be held are part of
+the curve and marked invalid.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  corelane-loadgen replay --spawn --rate 100k --duration 10s
+  corelane-loadgen replay --spawn --rate 100k --replay 4 --slo-ratio 1.5
+      Fails if the replay raises the acknowledgments' p99 to more than 1.5 times.
+
+Exit status: 0 when both runs were sound, 1 otherwise, 2 for wrong arguments.";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  corelane-loadgen run --spawn --repeat 5 --json before.json
+  corelane-loadgen run --spawn --repeat 5 --json after.json
+  corelane-loadgen compare before.json after.json --threshold 0.1
+
+Exit status: 0 when nothing got worse, 1 when something did, 2 for wrong arguments, 3 when there are too few runs to say.";
+
+/// The arguments of `find-max`.
+#[derive(Debug, Args)]
+pub struct FindMaxArgs {
+    /// The load.
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// An objective, as p99=5ms or e2e:p99.9=20ms (repeatable)
+    #[arg(
+        long,
+        value_name = "OBJECTIVE",
+        required = true,
+        help_heading = "Search"
+    )]
+    pub slo: Vec<Objective>,
+
+    /// How near the rates that meet it and those that do not must come, as a part
+    #[arg(long, value_name = "PART", default_value = "0.05", value_parser = parse_share, help_heading = "Search")]
+    pub precision: f64,
+
+    /// How long the confirming run measures [default: three times --duration]
+    #[arg(long, value_name = "TIME", value_parser = parse_positive_duration, help_heading = "Search")]
+    pub confirm: Option<Duration>,
+}
+
+/// The arguments of `sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// The load.
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// The rates, comma-separated [default: --points of them]
+    #[arg(long, value_name = "RATES", value_delimiter = ',', value_parser = parse_rate,
+          conflicts_with_all = ["rate", "points"], help_heading = "Sweep")]
+    pub rates: Vec<f64>,
+
+    /// Rates, up to --rate or nine tenths of what a closed loop reaches
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Sweep")]
+    pub points: u32,
+}
+
+/// The arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The load.
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// Fail if the acknowledgments' p99 rises to more than this many times
+    #[arg(long, value_name = "RATIO", value_parser = parse_rate, help_heading = "Readers")]
+    pub slo_ratio: Option<f64>,
+}
+
+/// The arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The first set: a file, or several separated by commas
+    #[arg(value_name = "A.json")]
+    pub base: String,
+
+    /// The set that is judged
+    #[arg(value_name = "B.json")]
+    pub other: String,
+
+    /// From which part on a difference counts
+    #[arg(long, value_name = "PART", default_value = "0.05", value_parser = parse_share)]
+    pub threshold: f64,
+}
+
+/// The arguments of `null-server`.
+#[derive(Debug, Args)]
+pub struct NullServerArgs {
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 9092)]
+    pub port: u16,
+
+    /// Cores to run on [default: those available]
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<CoreList>,
+}
+
+/// The shape of the load over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Schedule {
+    /// Evenly spaced.
+    Constant,
+    /// Independent of each other, as the requests of many users are.
+    Poisson,
+    /// From --ramp-from to --rate, over warm-up and measurement.
+    Ramp,
+    /// All load of each --burst-period within its first part, --burst-duty.
+    Burst,
+}
+
+impl Schedule {
+    /// As the command line writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Poisson => "poisson",
+            Self::Ramp => "ramp",
+            Self::Burst => "burst",
+        }
+    }
+}
 
 /// Which acknowledgment producers wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -106,13 +289,14 @@ pub enum ReadBack {
 
 /// The arguments of `run`.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct RunArgs {
     /// Brokers to start from, comma-separated [default: 127.0.0.1:9092]
     #[arg(
         long,
         value_name = "HOST:PORT",
         value_delimiter = ',',
-        conflicts_with = "spawn",
+        conflicts_with_all = ["spawn", "spawn_null"],
         help_heading = "Target"
     )]
     pub bootstrap: Vec<String>,
@@ -120,6 +304,11 @@ pub struct RunArgs {
     /// Start a server on a temporary folder, run against it, then stop it and remove the folder
     #[arg(long, help_heading = "Target")]
     pub spawn: bool,
+
+    /// Start a server that acknowledges without storing, to find the generator's own limit: no consumers, no
+    /// verification
+    #[arg(long, conflicts_with = "spawn", help_heading = "Target")]
+    pub spawn_null: bool,
 
     /// The `corelane` binary for --spawn [default: the one beside this program]
     #[arg(long, value_name = "FILE", requires = "spawn", help_heading = "Target")]
@@ -131,7 +320,12 @@ pub struct RunArgs {
     pub spawn_dir: Option<PathBuf>,
 
     /// Cores of the spawned server [default: the first half of those available]
-    #[arg(long, value_name = "LIST", requires = "spawn", help_heading = "Target")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        conflicts_with = "bootstrap",
+        help_heading = "Target"
+    )]
     pub server_cores: Option<CoreList>,
 
     /// A further argument for the spawned server, as --server-arg=--set=num.partitions=4 (repeatable)
@@ -191,6 +385,43 @@ pub struct RunArgs {
     #[arg(long, value_name = "RATE", value_parser = parse_rate, help_heading = "Load")]
     pub rate: Option<f64>,
 
+    /// How the rate is spread over time
+    #[arg(
+        long,
+        value_enum,
+        default_value = "constant",
+        requires_if("poisson", "rate"),
+        requires_if("ramp", "rate"),
+        requires_if("burst", "rate"),
+        help_heading = "Load"
+    )]
+    pub schedule: Schedule,
+
+    /// Records a second at the start of a ramp
+    #[arg(long, value_name = "RATE", default_value = "1", value_parser = parse_rate, help_heading = "Load")]
+    pub ramp_from: f64,
+
+    /// How often bursts begin
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_positive_duration, help_heading = "Load")]
+    pub burst_period: Duration,
+
+    /// The part of the period in which all of its load comes, above 0 and up to 1
+    #[arg(long, value_name = "PART", default_value = "0.1", value_parser = parse_share, help_heading = "Load")]
+    pub burst_duty: f64,
+
+    /// What records are filled with
+    #[arg(long, value_enum, default_value = "random", help_heading = "Load")]
+    pub payload: FillerKind,
+
+    /// Load the partitions as keys of a Zipf distribution with this exponent would; 0 is even
+    #[arg(long, value_name = "EXPONENT", value_parser = parse_exponent, help_heading = "Load")]
+    pub key_skew: Option<f64>,
+
+    /// How many keys that distribution has
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "key_skew",
+          value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = "Load")]
+    pub keys: u32,
+
     /// How long to measure
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_positive_duration, help_heading = "Load")]
     pub duration: Duration,
@@ -213,8 +444,27 @@ pub struct RunArgs {
           value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Load")]
     pub connections: u32,
 
+    /// Sets of consumers, each of which reads and verifies the whole topic
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Readers")]
+    pub fan_out: u32,
+
+    /// Further consumers, which share the partitions and read no faster than --slow-rate
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(0..=100_000), help_heading = "Readers")]
+    pub slow_consumers: u32,
+
+    /// Records a second of each slow consumer
+    #[arg(long, value_name = "RATE", default_value = "1000", value_parser = parse_rate, help_heading = "Readers")]
+    pub slow_rate: f64,
+
+    /// Further consumers, which share the partitions and read them from the beginning again and again
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(0..=100_000), help_heading = "Readers")]
+    pub replay: u32,
+
     /// Most bytes a consumer asks for at once
-    #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = parse_size, help_heading = "Load")]
+    #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = parse_size, help_heading = "Readers")]
     pub fetch_size: usize,
 
     /// Cores the generator runs on, one thread each [default: those the server does not use]
@@ -234,6 +484,23 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_duration, help_heading = "Generator")]
     pub drain: Duration,
 
+    /// Run so many times; the JSON then holds all of them, for `compare`
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Output")]
+    pub repeat: u32,
+
+    /// Measure this machine's limits first (loopback, durable writes; two seconds) and report them too
+    #[arg(long, help_heading = "Output")]
+    pub limits: bool,
+
+    /// Write a report as one HTML page with plots
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub html: Option<PathBuf>,
+
+    /// Write an HDR interval log, one histogram a second, in milliseconds
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub hlog: Option<PathBuf>,
+
     /// Write the results as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub json: Option<PathBuf>,
@@ -242,6 +509,14 @@ pub struct RunArgs {
     /// latencies go beside it, as NAME.end-to-end.EXT
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub hgrm: Option<PathBuf>,
+}
+
+/// Reads the exponent of a Zipf distribution.
+fn parse_exponent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(exponent) if (0.0..=10.0).contains(&exponent) => Ok(exponent),
+        Ok(_) | Err(_) => Err("an exponent is a number from 0 to 10".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -266,6 +541,14 @@ mod tests {
             --acks all                                    | ok
             --server-arg=--set=x=y --spawn                | ok
             --cores 0,2-5 --batch-records 1               | ok
+            --spawn-null --server-cores 0                 | ok
+            --rate 1k --schedule burst --burst-duty 0.5   | ok
+            --key-skew 1.2 --keys 100 --fan-out 3         | ok
+            --keys 100                                    | required arguments were not provided
+            --burst-duty 1.5                              | above 0 and up to 1
+            --key-skew -1                                 | unexpected argument
+            --key-skew=-1                                 | from 0 to 10
+            --spawn --spawn-null                          | cannot be used with
             --acks 2                                      | possible values: 0, 1, all
             --spawn --bootstrap a:1                       | cannot be used with
             --batch-records 1 --batch-size 64KiB          | cannot be used with

@@ -4,5 +4,6 @@
 
 pub mod args;
 pub mod cores;
+pub mod objective;
 pub mod plan;
 pub mod quantity;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::args::{Acks, Protocol, ReadBack, RunArgs};
+use super::args::{Acks, Protocol, ReadBack, RunArgs, Schedule};
 use super::cores::CoreList;
-use crate::load::payload::{RecordSizeError, check_record_size};
+use crate::load::arrivals::Shape;
+use crate::load::payload::{FillerKind, RecordSizeError, check_record_size};
+use crate::load::skew::Keys;
 use crate::load::template::{batch_size_bytes, records_that_fit};
 
 /// The largest batch the generator builds.
@@ -54,8 +56,10 @@ pub enum PlanError {
         batch_size_bytes: usize,
     },
     /// A partition is read by one consumer.
-    #[error("--consumers {consumers} is more than the {partitions} partitions they would share")]
+    #[error("{option} {consumers} is more than the {partitions} partitions they would share")]
     TooManyConsumers {
+        /// Which consumers.
+        option: &'static str,
         /// Asked for.
         consumers: u32,
         /// There.
@@ -81,6 +85,12 @@ pub enum PlanError {
         /// What was given.
         got: String,
     },
+    /// A shape of what rate?
+    #[error("--schedule {schedule} needs --rate")]
+    ScheduleWithoutRate {
+        /// The schedule.
+        schedule: &'static str,
+    },
     /// Not `HOST:PORT`.
     #[error("--bootstrap {got:?} is not of the form HOST:PORT")]
     Bootstrap {
@@ -101,6 +111,8 @@ pub enum Target {
 /// How to start a server of our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpawnPlan {
+    /// A server that acknowledges without storing: this program itself.
+    pub null: bool,
     /// The binary, if it was named.
     pub server: Option<PathBuf>,
     /// Where to make the temporary folder, if it was named.
@@ -145,6 +157,22 @@ pub struct Plan {
     pub consumers: u32,
     /// Records a second; `None` is a closed loop.
     pub rate: Option<f64>,
+    /// The schedule's name.
+    pub schedule: Schedule,
+    /// The shape of the load over time.
+    pub shape: Shape,
+    /// What records are filled with.
+    pub payload: FillerKind,
+    /// How keys spread the load over partitions; `None` is evenly.
+    pub keys: Option<Keys>,
+    /// Sets of consumers.
+    pub fan_out: u32,
+    /// Consumers that cannot keep up.
+    pub slow_consumers: u32,
+    /// Records a second of each of them.
+    pub slow_rate: f64,
+    /// Consumers that read from the beginning.
+    pub replay: u32,
     /// The measured time.
     pub duration: Duration,
     /// The time before it.
@@ -171,6 +199,14 @@ pub struct Plan {
     pub json: Option<PathBuf>,
     /// The percentile file.
     pub hgrm: Option<PathBuf>,
+    /// The interval log.
+    pub hlog: Option<PathBuf>,
+    /// The page.
+    pub html: Option<PathBuf>,
+    /// How many times to run.
+    pub repeat: u32,
+    /// Whether the machine's limits are measured.
+    pub limits: bool,
 }
 
 impl Plan {
@@ -200,13 +236,26 @@ impl Plan {
                 batch_size_bytes: batch_bytes,
             });
         }
-        let partitions = args
-            .partitions
-            .unwrap_or(PARTITIONS_DEFAULT.max(args.consumers));
-        check_consumers(args.consumers, partitions)?;
-        let name = args
-            .topic
-            .unwrap_or_else(|| format!("corelane-loadgen-{run:08x}"));
+        let consumers = if args.spawn_null { 0 } else { args.consumers };
+        let readers = consumers.max(args.slow_consumers).max(args.replay);
+        let partitions = args.partitions.unwrap_or(PARTITIONS_DEFAULT.max(readers));
+        check_consumers("--slow-consumers", args.slow_consumers, partitions)?;
+        check_consumers("--replay", args.replay, partitions)?;
+        check_consumers("--consumers", consumers, partitions)?;
+        let shape = match (args.schedule, args.rate) {
+            (Schedule::Poisson, _) => Shape::Poisson,
+            // Where the rate is still to be found, ramps begin at nothing.
+            (Schedule::Ramp, rate) => Shape::Ramp {
+                from_share: rate.map_or(0.0, |rate| args.ramp_from / rate),
+                over: args.warmup + args.duration,
+            },
+            (Schedule::Burst, _) => Shape::Burst {
+                period: args.burst_period,
+                duty: args.burst_duty,
+            },
+            (Schedule::Constant, _) => Shape::Constant,
+        };
+        let name = args.topic.unwrap_or_else(|| generated_topic(run));
         if !is_topic_name(&name) {
             return Err(PlanError::TopicName { got: name });
         }
@@ -227,10 +276,15 @@ impl Plan {
                 });
             }
         }
-        let (server_cores, cores) =
-            split_cores(args.spawn, args.server_cores, args.cores, available);
-        let target = if args.spawn {
+        let (server_cores, cores) = split_cores(
+            args.spawn || args.spawn_null,
+            args.server_cores,
+            args.cores,
+            available,
+        );
+        let target = if args.spawn || args.spawn_null {
             Target::Spawn(SpawnPlan {
+                null: args.spawn_null,
                 server: args.server,
                 directory: args.spawn_dir,
                 cores: server_cores,
@@ -252,8 +306,19 @@ impl Plan {
             batch_records,
             batch_size_bytes: batch_bytes,
             producers: args.producers,
-            consumers: args.consumers,
+            consumers,
             rate: args.rate,
+            schedule: args.schedule,
+            shape,
+            payload: args.payload,
+            keys: args.key_skew.map(|skew| Keys {
+                count: args.keys,
+                skew,
+            }),
+            fan_out: args.fan_out,
+            slow_consumers: args.slow_consumers,
+            slow_rate: args.slow_rate,
+            replay: args.replay,
             duration: args.duration,
             warmup: args.warmup,
             acks: args.acks,
@@ -262,12 +327,59 @@ impl Plan {
             fetch_size_bytes: args.fetch_size.max(1),
             cores,
             spin: args.spin,
-            read_back: args.verify,
+            read_back: if args.spawn_null {
+                ReadBack::Never
+            } else {
+                args.verify
+            },
             drain: args.drain,
             run,
             json: args.json,
             hgrm: args.hgrm,
+            hlog: args.hlog,
+            html: args.html,
+            repeat: args.repeat,
+            limits: args.limits,
         })
+    }
+
+    /// The same plan for another of several runs: with a mark of its own, and a topic of its own unless one was named.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        let mut plan = self.clone();
+        plan.run = self.run.wrapping_add(number);
+        if self.has_generated_topic() {
+            plan.topic.name = generated_topic(plan.run);
+        }
+        plan
+    }
+
+    /// Whether the topic's name was made up for the run, so that nobody else can mean it.
+    pub fn has_generated_topic(&self) -> bool {
+        self.topic.name == generated_topic(self.run)
+    }
+
+    /// The same plan at another rate; `None` is a closed loop, which has no schedule.
+    #[must_use]
+    pub fn at_rate(&self, rate: Option<f64>) -> Self {
+        let mut plan = self.clone();
+        plan.rate = rate;
+        if let (Shape::Ramp { from_share, .. }, Some(before), Some(rate)) =
+            (&mut plan.shape, self.rate, rate)
+        {
+            *from_share *= before / rate;
+        }
+        plan
+    }
+
+    /// Refuses a schedule without a rate, which a single run cannot follow.
+    pub fn check_schedule(&self) -> Result<(), PlanError> {
+        match (self.schedule, self.rate) {
+            (Schedule::Constant, _) | (_, Some(_)) => Ok(()),
+            (schedule, None) => Err(PlanError::ScheduleWithoutRate {
+                schedule: schedule.name(),
+            }),
+        }
     }
 
     /// The server's cores that the generator uses too: the numbers of such a run say little about either.
@@ -279,10 +391,19 @@ impl Plan {
     }
 }
 
+fn generated_topic(run: u32) -> String {
+    format!("corelane-loadgen-{run:08x}")
+}
+
 /// A partition is read by exactly one consumer, and a consumer without one would measure nothing.
-pub fn check_consumers(consumers: u32, partitions: u32) -> Result<(), PlanError> {
+pub fn check_consumers(
+    option: &'static str,
+    consumers: u32,
+    partitions: u32,
+) -> Result<(), PlanError> {
     if consumers > partitions {
         Err(PlanError::TooManyConsumers {
+            option,
             consumers,
             partitions,
         })
@@ -363,7 +484,9 @@ mod tests {
         let all = ["corelane-loadgen", "run"]
             .into_iter()
             .chain(arguments.split_whitespace());
-        let Command::Run(args) = Cli::try_parse_from(all).unwrap().command;
+        let Command::Run(args) = Cli::try_parse_from(all).unwrap().command else {
+            unreachable!("the first argument is run")
+        };
         Plan::new(*args, &"0-3".parse().unwrap(), 0x00C0_FFEE)
     }
 
@@ -373,6 +496,7 @@ mod tests {
             --protocol native              | --protocol native is not available yet
             --record-size 31               | records of 31 bytes cannot be verified
             --consumers 5 --partitions 4   | --consumers 5 is more than the 4 partitions
+            --replay 5 --partitions 4      | --replay 5 is more than the 4 partitions
             --topic-config x               | is not of the form KEY=VALUE
             --topic-config =x              | is not of the form KEY=VALUE
             --topic a/b                    | is no topic name
@@ -409,6 +533,7 @@ mod tests {
             --spawn --cores 3                        | 0-2 | 3
             --spawn --cores 0-3                      | 0-3 | 0-3
             --spawn --cores 1 --server-cores 1       | 1   | 1
+            --spawn-null --server-cores 0            | 0   | 1-3
         ";
         for line in table.lines().filter(|line| line.contains('|')) {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();

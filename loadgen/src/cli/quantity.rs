@@ -171,6 +171,14 @@ pub fn parse_rate(text: &str) -> Result<f64, QuantityError> {
     Ok(rate)
 }
 
+/// Reads a part of something: a number above 0 and up to 1.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        Ok(_) | Err(_) => Err("a part is a number above 0 and up to 1".to_owned()),
+    }
+}
+
 /// A count for reading: `1.23 M`.
 pub fn show_count(count: f64) -> String {
     match count {

@@ -11,6 +11,7 @@ use crate::report::measure::{Measurement, Window};
 use crate::report::processor;
 use crate::report::progress::{Phase, Progress};
 use crate::report::summary::{Processors, WindowSummary};
+use crate::report::timeline::Timeline;
 use crate::runtime::messages::{
     Command, ConsumedReport, Offsets, ProducedReport, ReadUntil, Report,
 };
@@ -41,6 +42,8 @@ pub struct Gathered {
     pub consumed: ConsumedReport,
     /// The run was cut short.
     pub interrupted: bool,
+    /// Second by second.
+    pub timeline: Timeline,
 }
 
 /// Watches over the server between reports; an error ends the run.
@@ -54,6 +57,7 @@ pub struct Conductor<'a> {
     watch: &'a mut Watch<'a>,
     server_pid: Option<u32>,
     progress: Progress,
+    timeline: Timeline,
     threads: Vec<Option<u32>>,
     start_ns: u64,
     window: Window,
@@ -87,6 +91,7 @@ impl<'a> Conductor<'a> {
         interrupt: &'a Interrupt,
         watch: &'a mut Watch<'a>,
         server_pid: Option<u32>,
+        timeline: Timeline,
     ) -> Self {
         let nothing = Measurement::new(Window {
             start_ns: 0,
@@ -99,6 +104,7 @@ impl<'a> Conductor<'a> {
             watch,
             server_pid,
             progress: Progress::new(),
+            timeline,
             threads: vec![None; crew.count()],
             start_ns: 0,
             window: Window {
@@ -272,6 +278,7 @@ impl<'a> Conductor<'a> {
             produced: self.produced,
             consumed: self.consumed,
             interrupted: self.interrupted_ns.is_some(),
+            timeline: self.timeline,
         })
     }
 
@@ -373,8 +380,10 @@ impl<'a> Conductor<'a> {
             Phase::Measuring
         };
         // The last numbers of a run are asked for soon after the ones before: no second of their own.
+        let at = Duration::from_nanos(now_ns - self.start_ns);
+        self.timeline
+            .add(at, over, phase == Phase::Measuring, &self.last);
         if over >= Duration::from_millis(500) {
-            let at = Duration::from_nanos(now_ns - self.start_ns);
             self.progress.show(phase, at, over, &self.last);
         }
         self.total.merge(&self.last.take());

@@ -123,7 +123,7 @@ async fn take_or_make(
             expected,
         }),
         _ => {
-            check_consumers(consumers, got)?;
+            check_consumers("--consumers", consumers, got)?;
             Ok(topology)
         }
     }

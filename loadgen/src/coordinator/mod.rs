@@ -4,4 +4,10 @@
 pub mod conductor;
 pub mod control;
 pub mod crew;
+pub mod files;
+pub mod find_max;
+pub mod limits;
+pub mod replay;
 pub mod run;
+pub mod session;
+pub mod sweep;

@@ -1,9 +1,6 @@
 //! One `run`, from the plan to the report, and the cleaning up whatever happens.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,13 +9,18 @@ use corelane_net::client::Acks as WireAcks;
 use super::conductor::{Conductor, Gathered};
 use super::control::{self, Topology};
 use super::crew::Crew;
+use super::files::write_runs;
+use super::limits::Limits;
+use super::session::Session;
 use crate::cli::args::{Acks, ReadBack};
-use crate::cli::plan::{Plan, Target};
+use crate::cli::plan::Plan;
 use crate::clock::Clock;
 use crate::interrupt::Interrupt;
-use crate::load::links::{Link, Parties, consumer_links, producer_links};
-use crate::report::summary::{Method, Outcome, Summary};
+use crate::load::links::{Link, Parties, Role, consumer_links, producer_links};
+use crate::report::host::Host;
+use crate::report::summary::{Method, Outcome, Summary, Verdict};
 use crate::report::table;
+use crate::report::timeline::Timeline;
 use crate::runtime::setup::Setup;
 use crate::runtime::worker::WorkerPlan;
 use crate::spawn::server::SpawnedServer;
@@ -30,32 +32,46 @@ const READ_BACK_BYTES_MAX: u64 = 1 << 30;
 /// Reading back may take this long for each GiB, and at least as long as a drain.
 const READ_BACK_PER_GIB: Duration = Duration::from_secs(20);
 
-/// Runs a plan, prints the report, writes the files, and says whether all is well.
-pub fn run(plan: &Plan) -> anyhow::Result<bool> {
-    let interrupt = Interrupt::listen().context("cannot listen for signals")?;
-    let (summary, outcome) = match &plan.target {
-        Target::Brokers(bootstrap) => against(plan, bootstrap, &interrupt, &mut None)?,
-        Target::Spawn(spawn) => {
-            let server = SpawnedServer::start(spawn, &|| interrupt.asked())?;
-            let bootstrap = server.bootstrap().to_vec();
-            let mut server = Some(server);
-            let result = against(plan, &bootstrap, &interrupt, &mut server);
-            let complaint = server.and_then(SpawnedServer::stop);
-            let (mut summary, outcome) = result?;
-            summary.remarks.extend(complaint);
-            (summary, outcome)
+/// Runs a plan as often as it says, prints the reports, writes the files, and says whether all is well.
+pub fn run(plan: &Plan) -> anyhow::Result<Verdict> {
+    let mut session = Session::open(plan)?;
+    let mut runs = Vec::new();
+    let mut last = None;
+    let result = (0..plan.repeat).try_for_each(|index| {
+        if index > 0 && session.is_interrupted() {
+            return Ok(());
         }
-    };
-    print!("{}", table::render(&summary));
-    write_files(plan, &summary, &outcome)?;
-    Ok(summary.succeeded())
+        let (summary, outcome) = session.run(plan)?;
+        if plan.repeat > 1 {
+            println!("run {} of {}", index + 1, plan.repeat);
+        }
+        print!("{}", table::render(&summary));
+        runs.push(summary);
+        last = Some(outcome);
+        anyhow::Ok(())
+    });
+    let complaint = session.close();
+    result?;
+    if let (Some(complaint), Some(summary)) = (complaint, runs.last_mut()) {
+        println!("note: {complaint}");
+        summary.remarks.push(complaint);
+    }
+    if let Some(last) = &last {
+        write_runs(plan, &runs, last)?;
+    }
+    let verdicts = runs.iter().map(Summary::verdict);
+    Ok(verdicts
+        .max_by_key(|verdict| verdict.gravity())
+        .unwrap_or(Verdict::Failed))
 }
 
-fn against(
+/// Makes one run against brokers that serve.
+pub(super) fn against(
     plan: &Plan,
     bootstrap: &[String],
     interrupt: &Interrupt,
     server: &mut Option<SpawnedServer>,
+    limits: Option<Limits>,
 ) -> anyhow::Result<(Summary, Outcome)> {
     let topology = control::prepare(bootstrap, &plan.topic, plan.consumers).with_context(|| {
         format!(
@@ -65,12 +81,12 @@ fn against(
         )
     })?;
     let result = load(plan, bootstrap, &topology, interrupt, server);
-    // The folder of a server of our own goes anyway.
     let mut not_deleted = None;
-    if topology.made && !plan.topic.keep && server.is_none() {
+    if topology.made && !plan.topic.keep {
         not_deleted = control::delete(bootstrap, &plan.topic.name).err();
     }
-    let outcome = result?;
+    let mut outcome = result?;
+    outcome.limits = limits;
     let mut summary = Summary::new(plan, &outcome);
     summary.remarks.extend(
         not_deleted.map(|error| format!("topic {} was not deleted: {error}", plan.topic.name)),
@@ -97,7 +113,8 @@ fn load(
         }
         None => Ok(()),
     };
-    let conductor = Conductor::new(&crew, clock, interrupt, &mut watch, server_pid);
+    let timeline = Timeline::new(plan.hlog.is_some());
+    let conductor = Conductor::new(&crew, clock, interrupt, &mut watch, server_pid, timeline);
     match conduct(plan, bootstrap, topology, conductor) {
         Ok((gathered, method, notes)) => {
             crew.stop();
@@ -182,6 +199,8 @@ fn worker_plans(
         record_size_bytes: plan.record_size_bytes,
         batch_records: plan.batch_records,
         rate: plan.rate,
+        shape: plan.shape,
+        payload: plan.payload,
         acks: match plan.acks {
             Acks::None => WireAcks::None,
             Acks::Leader => WireAcks::Leader,
@@ -196,6 +215,7 @@ fn worker_plans(
         consumers: plan.consumers,
         connections: plan.connections,
         workers,
+        keys: plan.keys,
     };
     let partitions = topology.leaders.len() as u32;
     let readers = Parties {
@@ -203,10 +223,24 @@ fn worker_plans(
         consumers: partitions.min(workers as u32),
         connections: 1,
         workers,
+        keys: None,
     };
     let producers = producer_links(&parties, &topology.leaders);
-    let consumers = consumer_links(&parties, &topology.leaders);
-    let readers = consumer_links(&readers, &topology.leaders);
+    let mut consumers = Vec::new();
+    let mut add = |count: u32, role: Role| {
+        let parties = Parties {
+            consumers: count,
+            ..parties
+        };
+        consumers.extend(consumer_links(&parties, &topology.leaders, role));
+    };
+    for set in 0..plan.fan_out {
+        add(plan.consumers, Role::Verify { set });
+    }
+    let records_per_second = plan.slow_rate;
+    add(plan.slow_consumers, Role::Slow { records_per_second });
+    add(plan.replay, Role::Replay);
+    let readers = consumer_links(&readers, &topology.leaders, Role::Verify { set: 0 });
     let own = |links: &[Link], worker: usize| -> Vec<Link> {
         links
             .iter()
@@ -265,63 +299,8 @@ fn outcome(
         window: gathered.window,
         processors: gathered.processors,
         interrupted: gathered.interrupted,
-    }
-}
-
-fn write_files(plan: &Plan, summary: &Summary, outcome: &Outcome) -> anyhow::Result<()> {
-    if let Some(path) = &plan.json {
-        let write = |out: &mut BufWriter<File>| -> std::io::Result<()> {
-            serde_json::to_writer_pretty(&mut *out, summary)?;
-            writeln!(out)
-        };
-        write_file(path, write)?;
-    }
-    if let Some(path) = &plan.hgrm {
-        write_file(path, |out| {
-            outcome.measurement.ack_latency.write_percentiles(out)
-        })?;
-        if plan.consumers > 0 {
-            write_file(&end_to_end_path(path), |out| {
-                outcome.measurement.end_to_end.write_percentiles(out)
-            })?;
-        }
-    }
-    Ok(())
-}
-
-fn write_file(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
-) -> anyhow::Result<()> {
-    let written = File::create(path).map(BufWriter::new).and_then(|mut out| {
-        write(&mut out)?;
-        out.flush()
-    });
-    written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// `results/run.hgrm` becomes `results/run.end-to-end.hgrm`.
-fn end_to_end_path(path: &Path) -> PathBuf {
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(".end-to-end");
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    path.with_file_name(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn end_to_end_percentiles_lie_beside_the_others() {
-        for (given, expected) in [
-            ("a/run.hgrm", "a/run.end-to-end.hgrm"),
-            ("run", "run.end-to-end"),
-        ] {
-            assert_eq!(end_to_end_path(Path::new(given)), Path::new(expected));
-        }
+        timeline: gathered.timeline,
+        host: Host::look(),
+        limits: None,
     }
 }

@@ -10,13 +10,15 @@
 //! | 12..16 | partition  | where it was sent, so that a record in the wrong partition is noticed |
 //! | 16..24 | sequence   | counts from 0 within (producer, partition), without gaps              |
 //! | 24..32 | intended   | nanoseconds on the run's clock                                        |
-//! | 32..   | filler     | incompressible                                                        |
+//! | 32..   | filler     | incompressible, or text-like                                          |
 //!
 //! The checksum takes the filler first because a producer reuses its filler: the checksum up to there is known, and
 //! a record costs only its 28 own bytes.
 
 use corelane_format::checksum::{crc32c, crc32c_append};
 use thiserror::Error;
+
+use super::arrivals::Random;
 
 /// The smallest record that can be verified.
 pub const RECORD_SIZE_BYTES_MIN: usize = 32;
@@ -123,15 +125,72 @@ fn u64_at(head: &[u8; RECORD_SIZE_BYTES_MIN], at: usize) -> u64 {
     u64::from(u32_at(head, at)) | u64::from(u32_at(head, at + 4)) << 32
 }
 
-/// Fills `bytes` with incompressible bytes that depend on `seed` alone (xorshift64*).
-pub fn fill(bytes: &mut [u8], seed: u64) {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    for chunk in bytes.chunks_mut(8) {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        let word = state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes();
-        chunk.copy_from_slice(&word[..chunk.len()]);
+/// What the filler is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FillerKind {
+    /// Incompressible.
+    Random,
+    /// Words and numbers like those of logs and JSON, which usual codecs shrink to about a third.
+    Compressible,
+}
+
+impl FillerKind {
+    /// As the command line writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Compressible => "compressible",
+        }
+    }
+}
+
+/// Fills `bytes` with bytes that depend on `kind` and `seed` alone.
+pub fn fill(bytes: &mut [u8], seed: u64, kind: FillerKind) {
+    let mut random = Random::new(seed);
+    match kind {
+        FillerKind::Random => {
+            for chunk in bytes.chunks_mut(8) {
+                let word = random.next_u64().to_le_bytes();
+                chunk.copy_from_slice(&word[..chunk.len()]);
+            }
+        }
+        FillerKind::Compressible => fill_with_text(bytes, &mut random),
+    }
+}
+
+/// The words of compressible filler.
+const WORDS: [&[u8]; 16] = [
+    br#"{"level":"#,
+    br#""info","#,
+    br#""warning","#,
+    br#""message":"#,
+    br#""request served","#,
+    br#""connection closed","#,
+    br#""host":"#,
+    br#""europe-west-1","#,
+    br#""user":"#,
+    br#""latency_ms":"#,
+    br#""status":200,"#,
+    br#""path":"#,
+    br#""/api/v1/orders","#,
+    br#""/api/v1/items","#,
+    br#""trace":"#,
+    br#""retries":0}"#,
+];
+
+fn fill_with_text(bytes: &mut [u8], random: &mut Random) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let word = WORDS[random.below(WORDS.len())];
+        // Every word is followed by four random digits, which no codec can guess.
+        let number = random.below(10_000);
+        let digits = [1_000, 100, 10, 1].map(|place| b'0' + (number / place % 10) as u8);
+        for part in [word, &digits] {
+            let count = part.len().min(rest.len());
+            let (filled, left) = std::mem::take(&mut rest).split_at_mut(count);
+            filled.copy_from_slice(&part[..count]);
+            rest = left;
+        }
     }
 }
 
@@ -142,7 +201,7 @@ mod tests {
 
     fn record(size_bytes: usize, stamp: &Stamp) -> Vec<u8> {
         let mut value = vec![0; size_bytes];
-        fill(&mut value[RECORD_SIZE_BYTES_MIN..], 7);
+        fill(&mut value[RECORD_SIZE_BYTES_MIN..], 7, FillerKind::Random);
         let checksum = filler_checksum(&value[RECORD_SIZE_BYTES_MIN..]);
         write(value.first_chunk_mut().unwrap(), stamp, checksum);
         value
@@ -196,7 +255,7 @@ mod tests {
     #[test]
     fn filler_is_not_compressible() {
         let mut filler = vec![0; 4096];
-        fill(&mut filler, 1);
+        fill(&mut filler, 1, FillerKind::Random);
         let mut counts = [0u32; 256];
         for byte in &filler {
             counts[usize::from(*byte)] += 1;
@@ -206,7 +265,18 @@ mod tests {
             "a byte value dominates"
         );
         let mut other = vec![0; 4096];
-        fill(&mut other, 2);
+        fill(&mut other, 2, FillerKind::Random);
         assert_ne!(filler, other);
+    }
+
+    #[test]
+    fn compressible_filler_shrinks_to_about_a_third_and_no_further() {
+        use corelane_format::kafka::{Compression, compress};
+        let mut filler = vec![0; 65_536];
+        fill(&mut filler, 1, FillerKind::Compressible);
+        let mut packed = Vec::new();
+        compress(Compression::Lz4, &filler, &mut packed).unwrap();
+        let ratio = packed.len() as f64 / filler.len() as f64;
+        assert!((0.15..0.6).contains(&ratio), "{ratio}");
     }
 }

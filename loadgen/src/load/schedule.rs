@@ -13,53 +13,14 @@
 //!
 //! Invariants: intended times never fall; every batch due before the end is either sent or counted as unsent.
 
+use super::arrivals::Arrivals;
 use crate::clock::SECOND_NS;
-
-/// The arrival process of one stream of batches: offsets in nanoseconds from the run's start, ascending.
-///
-/// Only a constant rate so far; Poisson, ramp and burst arrivals are further variants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Arrivals {
-    /// Evenly spaced.
-    Constant {
-        /// When the first batch is due.
-        phase_ns: u64,
-        /// The distance between two batches in nanoseconds, as a fixed-point number with 32 fractional bits, so
-        /// that rates that do not divide a second do not drift.
-        interval_fixed: u128,
-    },
-}
-
-const FRACTION_BITS: u32 = 32;
 
 /// How long after the end an open loop still sends what was due before it.
 const LATE_NS_MAX: u64 = SECOND_NS / 2;
 
-impl Arrivals {
-    /// `batches_per_second` evenly spaced batches; the first is due `phase` of an interval (0 to 1) after the start,
-    /// so that many streams do not all fire at once.
-    pub fn constant(batches_per_second: f64, phase: f64) -> Self {
-        let interval_ns = 1e9 / batches_per_second;
-        Self::Constant {
-            phase_ns: (interval_ns * phase.clamp(0.0, 1.0)) as u64,
-            interval_fixed: (interval_ns * f64::from(2u32).powi(FRACTION_BITS as i32)) as u128,
-        }
-    }
-
-    /// When the batch number `index` is due, from the run's start.
-    pub fn due_ns(&self, index: u64) -> u64 {
-        match *self {
-            Self::Constant {
-                phase_ns,
-                interval_fixed,
-            } => phase_ns
-                .saturating_add(((u128::from(index) * interval_fixed) >> FRACTION_BITS) as u64),
-        }
-    }
-}
-
 /// How a stream of batches is paced.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Pace {
     /// On an absolute schedule.
     Open(Arrivals),
@@ -94,7 +55,7 @@ pub struct Pacer {
     pace: Pace,
     start_ns: u64,
     end_ns: u64,
-    index: u64,
+    sent: u64,
     held_back: bool,
 }
 
@@ -105,7 +66,7 @@ impl Pacer {
             pace,
             start_ns,
             end_ns,
-            index: 0,
+            sent: 0,
             held_back: false,
         }
     }
@@ -129,7 +90,7 @@ impl Pacer {
                 if now_ns >= self.end_ns.saturating_add(LATE_NS_MAX) {
                     return Step::Done;
                 }
-                let due_ns = self.start_ns.saturating_add(arrivals.due_ns(self.index));
+                let due_ns = self.start_ns.saturating_add(arrivals.next_ns());
                 if due_ns >= self.end_ns {
                     return Step::Done;
                 }
@@ -147,7 +108,10 @@ impl Pacer {
             self.held_back = true;
             return Step::Blocked;
         }
-        self.index += 1;
+        self.sent += 1;
+        if let Pace::Open(arrivals) = &mut self.pace {
+            arrivals.advance();
+        }
         let held_back = std::mem::take(&mut self.held_back);
         Step::Send {
             intended_ns,
@@ -157,39 +121,28 @@ impl Pacer {
 
     /// Batches sent so far.
     pub fn sent(&self) -> u64 {
-        self.index
+        self.sent
     }
 
     /// The intended times of the batches that were due before the end and never sent. Empty in a closed loop.
     pub fn unsent(&self) -> impl Iterator<Item = u64> + '_ {
-        let arrivals = match &self.pace {
-            Pace::Open(arrivals) => Some(arrivals),
+        let mut arrivals = match &self.pace {
+            Pace::Open(arrivals) => Some(arrivals.clone()),
             Pace::Closed => None,
         };
-        (self.index..)
-            .map_while(move |index| Some(self.start_ns.saturating_add(arrivals?.due_ns(index))))
-            .take_while(|due_ns| *due_ns < self.end_ns)
+        std::iter::from_fn(move || {
+            let arrivals = arrivals.as_mut()?;
+            let due_ns = self.start_ns.saturating_add(arrivals.next_ns());
+            arrivals.advance();
+            Some(due_ns)
+        })
+        .take_while(|due_ns| *due_ns < self.end_ns)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_constant_rate_does_not_drift() {
-        // 3 batches a second do not divide a second: after 3 million batches the schedule is still on the million seconds.
-        let arrivals = Arrivals::constant(3.0, 0.0);
-        let due_ns = arrivals.due_ns(3_000_000);
-        assert!(due_ns.abs_diff(1_000_000 * SECOND_NS) <= 1_000, "{due_ns}");
-    }
-
-    #[test]
-    fn the_phase_shifts_the_first_batch() {
-        let arrivals = Arrivals::constant(1000.0, 0.25);
-        assert_eq!(arrivals.due_ns(0), 250_000);
-        assert_eq!(arrivals.due_ns(1), 1_250_000);
-    }
 
     #[test]
     fn an_open_loop_sends_when_due_and_remembers_the_intended_time() {

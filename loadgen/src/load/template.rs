@@ -12,7 +12,7 @@ use corelane_format::kafka::{
     BATCH_HEADER_BYTES, BatchBuilder, BatchHeader, records, stamp_max_timestamp,
 };
 
-use super::payload::{self, RECORD_SIZE_BYTES_MIN, Stamp};
+use super::payload::{self, FillerKind, RECORD_SIZE_BYTES_MIN, Stamp};
 
 /// The most records put into one batch, whatever its size: what an offset delta of four varint bytes can hold.
 pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
@@ -45,7 +45,12 @@ pub struct BatchStamp {
 impl BatchTemplate {
     /// A batch of `records` records with values of `record_size_bytes` each, which must have passed
     /// [`payload::check_record_size`]. Each record has filler of its own, made from `seed`.
-    pub fn new(records_count: u32, record_size_bytes: usize, seed: u64) -> Self {
+    pub fn new(
+        records_count: u32,
+        record_size_bytes: usize,
+        seed: u64,
+        filler_kind: FillerKind,
+    ) -> Self {
         assert!(
             (1..=BATCH_RECORDS_MAX).contains(&records_count),
             "{records_count} records in a batch"
@@ -59,7 +64,7 @@ impl BatchTemplate {
         let mut filler_checksums = Vec::with_capacity(records_count as usize);
         for index in 0..records_count {
             let filler = &mut value[RECORD_SIZE_BYTES_MIN..];
-            payload::fill(filler, seed.wrapping_add(u64::from(index) + 1));
+            payload::fill(filler, seed.wrapping_add(u64::from(index) + 1), filler_kind);
             filler_checksums.push(payload::filler_checksum(filler));
             builder
                 .append(TimestampMs::new(0), None, Some(&value), &[])
@@ -195,7 +200,7 @@ mod tests {
             (65, 33),
             (9_000, 40),
         ] {
-            let mut template = BatchTemplate::new(count, size, 5);
+            let mut template = BatchTemplate::new(count, size, 5, FillerKind::Random);
             for first in [0, 1_000_000, u64::MAX / 2] {
                 let bytes = template.stamp(&stamp(first));
                 let batch = validate_batch(bytes, &BatchLimits::NONE).unwrap();
@@ -233,7 +238,7 @@ mod tests {
         ] {
             assert_eq!(
                 batch_size_bytes(count, size),
-                BatchTemplate::new(count, size, 0).size_bytes()
+                BatchTemplate::new(count, size, 0, FillerKind::Random).size_bytes()
             );
         }
     }

@@ -60,6 +60,30 @@ impl LatencyHistogram {
         }
     }
 
+    /// The distribution as (quantile, microseconds), ascending, with a few dozen points for each order of magnitude of
+    /// the distance to 1.
+    pub fn curve(&self) -> Vec<(f64, f64)> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let steps = self.0.iter_quantiles(4);
+        steps
+            .map(|step| {
+                let us = microseconds(step.value_iterated_to());
+                (step.quantile_iterated_to(), us)
+            })
+            .collect()
+    }
+
+    /// The histogram in as little memory as its values need, to be kept.
+    pub fn compact(&self) -> Histogram<u64> {
+        let mut compact = Histogram::new(3).expect("three digits are sound");
+        compact
+            .add(&self.0)
+            .expect("a histogram that resizes itself takes any value");
+        compact
+    }
+
     /// Writes the distribution in `HdrHistogram`'s percentile format, values in microseconds, for its plotters.
     pub fn write_percentiles(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(

@@ -120,6 +120,12 @@ pub struct Measurement {
     pub schedule_lag: LatencyHistogram,
     /// From the intended time to the arrival at the consumer, one value per record.
     pub end_to_end: LatencyHistogram,
+    /// From the end of the window to the arrival at the consumer, of what arrived after it: how long the backlog took.
+    pub drain: LatencyHistogram,
+    /// Read by slow consumers.
+    pub slow: Flow,
+    /// Read by consumers that replay.
+    pub replayed: Flow,
     /// Batches of the window that were due while the in-flight window was full.
     pub held_back_batches: u64,
     /// Batches of the window that were sent.
@@ -141,6 +147,9 @@ impl Measurement {
             service_time: LatencyHistogram::default(),
             schedule_lag: LatencyHistogram::default(),
             end_to_end: LatencyHistogram::default(),
+            drain: LatencyHistogram::default(),
+            slow: Flow::default(),
+            replayed: Flow::default(),
             held_back_batches: 0,
             window_batches: 0,
             unsent_records: 0,
@@ -203,6 +212,20 @@ impl Measurement {
     /// Records arrived at a consumer at `now_ns`.
     pub fn received(&mut self, now_ns: u64, amount: Amount) {
         self.consumed.count(&self.window, now_ns, amount);
+        if now_ns >= self.window.end_ns {
+            self.drain
+                .record(now_ns - self.window.end_ns, amount.records);
+        }
+    }
+
+    /// Records arrived at a consumer that is not meant to keep up.
+    pub fn received_late(&mut self, now_ns: u64, amount: Amount, replayed: bool) {
+        let flow = if replayed {
+            &mut self.replayed
+        } else {
+            &mut self.slow
+        };
+        flow.count(&self.window, now_ns, amount);
     }
 
     /// `records` that arrived at `now_ns` were all meant to go at `intended_ns`.
@@ -221,6 +244,9 @@ impl Measurement {
         self.service_time.merge(&other.service_time);
         self.schedule_lag.merge(&other.schedule_lag);
         self.end_to_end.merge(&other.end_to_end);
+        self.drain.merge(&other.drain);
+        self.slow.merge(&other.slow);
+        self.replayed.merge(&other.replayed);
         self.held_back_batches += other.held_back_batches;
         self.window_batches += other.window_batches;
         self.unsent_records += other.unsent_records;
@@ -231,7 +257,8 @@ impl Measurement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::schedule::{Arrivals, Pace, Pacer, Step};
+    use crate::load::arrivals::Arrivals;
+    use crate::load::schedule::{Pace, Pacer, Step};
 
     const MS: u64 = 1_000_000;
 
@@ -370,6 +397,25 @@ mod tests {
         assert_eq!(measurement.produced.in_window.records, 10);
         assert_eq!(measurement.produced.per_second, vec![5, 5]);
         assert_eq!(measurement.ack_latency.count(), 10);
+    }
+
+    #[test]
+    fn the_drain_counts_from_the_end_of_the_window() {
+        let window = Window {
+            start_ns: 0,
+            end_ns: SECOND_NS,
+        };
+        let mut measurement = Measurement::new(window);
+        let amount = Amount {
+            records: 3,
+            bytes: 300,
+        };
+        measurement.received(SECOND_NS - 1, amount);
+        assert_eq!(measurement.drain.count(), 0);
+        measurement.received(SECOND_NS + 40 * MS, amount);
+        let p50 = measurement.drain.percentile_us(50.0).unwrap();
+        assert!((39_900.0..40_100.0).contains(&p50), "{p50}");
+        assert_eq!(measurement.drain.count(), 3);
     }
 
     #[test]

@@ -3,12 +3,18 @@
 use serde::Serialize;
 
 use super::histogram::{LatencyHistogram, LatencySummary};
+use super::host::Host;
 use super::measure::{Flow, Measurement};
+use super::timeline::{Point, Timeline};
 use crate::cli::plan::{Plan, Target};
+use crate::coordinator::limits::Limits;
 use crate::verify::ledger::Balance;
 
 /// Names the shape of the JSON; raised when a field changes its meaning.
 pub const SCHEMA: &str = "corelane-loadgen/run/1";
+
+/// The shape of the JSON of several runs of one plan: `schema`, and `runs`, each as [`SCHEMA`] says.
+pub const RUNS_SCHEMA: &str = "corelane-loadgen/runs/1";
 
 /// A run whose p99 schedule lag exceeds this part of its p99 latency did not offer the load it claims.
 const LAG_SHARE_MAX: f64 = 0.1;
@@ -48,6 +54,28 @@ pub struct Summary {
     pub verification: Verification,
     /// How busy the two sides were.
     pub processors: Processors,
+    /// The machine.
+    pub host: Host,
+    /// What it can do at best; `null` without --limits.
+    pub limits: Option<Limits>,
+    /// Second by second.
+    pub timeline: Vec<Point>,
+    /// The whole distributions, for plots.
+    pub curves: Curves,
+}
+
+/// A distribution: (quantile from 0 to 1, microseconds), ascending.
+pub type Curve = Vec<(f64, f64)>;
+
+/// The distributions.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Curves {
+    /// To the acknowledgment.
+    pub ack: Curve,
+    /// To the consumer.
+    pub end_to_end: Curve,
+    /// From the sending to the acknowledgment.
+    pub service_time: Curve,
 }
 
 /// What was asked for, after defaults.
@@ -69,6 +97,12 @@ pub struct Settings {
     pub consumers: u32,
     /// Connections of each to each broker.
     pub connections: u32,
+    /// Sets of consumers, each of which reads the whole topic.
+    pub fan_out: u32,
+    /// Consumers that cannot keep up.
+    pub slow_consumers: u32,
+    /// Consumers that read from the beginning.
+    pub replay_consumers: u32,
     /// Unanswered batches on each connection.
     pub in_flight: u32,
     /// Bytes of a record's value.
@@ -81,6 +115,14 @@ pub struct Settings {
     pub acks: &'static str,
     /// Records a second; `null` in a closed loop.
     pub rate: Option<f64>,
+    /// How that is spread over time.
+    pub schedule: &'static str,
+    /// What records are filled with.
+    pub payload: &'static str,
+    /// The exponent of the keys' distribution; `null` is evenly over partitions.
+    pub key_skew: Option<f64>,
+    /// A server that stores nothing: these are the generator's own limits.
+    pub null_server: bool,
     /// `kafka`.
     pub protocol: &'static str,
     /// The generator's cores.
@@ -159,6 +201,14 @@ pub struct Consumed {
     pub spread: Spread,
     /// From the intended time (open loop) or the sending (closed) to the arrival at the consumer.
     pub end_to_end_latency_us: LatencySummary,
+    /// From the end of the window to the arrival, of what arrived after it.
+    pub drain_us: LatencySummary,
+    /// Records a second that slow consumers read; not part of the above.
+    pub slow_records_per_second: f64,
+    /// Records a second that replaying consumers read; not part of the above.
+    pub replayed_records_per_second: f64,
+    /// Their bytes.
+    pub replayed_bytes_per_second: f64,
     /// The errors consumers met, the first of each kind.
     pub errors: Vec<String>,
 }
@@ -238,6 +288,43 @@ pub struct Outcome {
     pub processors: Processors,
     /// The run was cut short.
     pub interrupted: bool,
+    /// Second by second.
+    pub timeline: Timeline,
+    /// The machine.
+    pub host: Host,
+    /// What it can do at best.
+    pub limits: Option<Limits>,
+}
+
+/// What a run comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything is as it should be.
+    Sound,
+    /// The run was cut short, or something was lost, refused or damaged.
+    Failed,
+    /// Nothing is wrong with the broker, but the numbers are not what the settings claim.
+    Invalid,
+}
+
+impl Verdict {
+    /// The worst of several runs has the most.
+    pub fn gravity(self) -> u8 {
+        match self {
+            Self::Sound => 0,
+            Self::Invalid => 1,
+            Self::Failed => 2,
+        }
+    }
+
+    /// As the process ends with it.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Sound => 0,
+            Self::Failed => 1,
+            Self::Invalid => 3,
+        }
+    }
 }
 
 impl Summary {
@@ -270,10 +357,20 @@ impl Summary {
             bytes_per_second: measured.consumed.in_window.bytes as f64 / seconds,
             spread: spread(&measured.consumed),
             end_to_end_latency_us: measured.end_to_end.summary(),
+            drain_us: measured.drain.summary(),
+            slow_records_per_second: measured.slow.in_window.records as f64 / seconds,
+            replayed_records_per_second: measured.replayed.in_window.records as f64 / seconds,
+            replayed_bytes_per_second: measured.replayed.in_window.bytes as f64 / seconds,
             errors: outcome.consume_errors.clone(),
         };
         let faults = faults(mode, outcome);
         let mut remarks = faults.clone();
+        if matches!(&plan.target, Target::Spawn(spawn) if spawn.null) {
+            remarks.push(
+                "the server stores nothing: this is the generator's own limit; claims about a broker should stay below two thirds of it"
+                    .to_owned(),
+            );
+        }
         let shared = plan.shared_cores();
         if !shared.is_empty() {
             remarks.push(format!(
@@ -293,6 +390,23 @@ impl Summary {
             consumed,
             verification: verification(outcome),
             processors: outcome.processors.clone(),
+            host: outcome.host.clone(),
+            limits: outcome.limits.clone(),
+            timeline: outcome.timeline.points().to_vec(),
+            curves: Curves {
+                ack: measured.ack_latency.curve(),
+                end_to_end: measured.end_to_end.curve(),
+                service_time: measured.service_time.curve(),
+            },
+        }
+    }
+
+    /// What the run comes to.
+    pub fn verdict(&self) -> Verdict {
+        match (self.succeeded(), self.valid) {
+            (false, _) => Verdict::Failed,
+            (true, false) => Verdict::Invalid,
+            (true, true) => Verdict::Sound,
         }
     }
 
@@ -379,12 +493,19 @@ fn settings(plan: &Plan, outcome: &Outcome) -> Settings {
         producers: plan.producers,
         consumers: plan.consumers,
         connections: plan.connections,
+        fan_out: plan.fan_out,
+        slow_consumers: plan.slow_consumers,
+        replay_consumers: plan.replay,
         in_flight: plan.in_flight,
         record_size_bytes: plan.record_size_bytes,
         batch_records: plan.batch_records,
         batch_size_bytes: plan.batch_size_bytes,
         acks: plan.acks.name(),
         rate: plan.rate,
+        schedule: plan.schedule.name(),
+        payload: plan.payload.name(),
+        key_skew: plan.keys.map(|keys| keys.skew),
+        null_server: matches!(&plan.target, Target::Spawn(spawn) if spawn.null),
         protocol: "kafka",
         cores: plan.cores.to_string(),
         server_cores: match &plan.target {

@@ -16,6 +16,9 @@ pub fn render(summary: &Summary) -> String {
     let _ = writeln!(text, "{}", throughput(summary));
     let _ = writeln!(text, "{}", latency(summary));
     let _ = writeln!(text, "{}", verification(&summary.verification));
+    for line in other_readers(summary) {
+        let _ = writeln!(text, "{line}");
+    }
     for line in processors(summary) {
         let _ = writeln!(text, "{line}");
     }
@@ -40,7 +43,11 @@ pub fn render(summary: &Summary) -> String {
 fn heading(summary: &Summary) -> String {
     let settings = &summary.settings;
     let pace = match (summary.mode, settings.rate) {
-        (Mode::Open, Some(rate)) => format!("open loop, {} records/s offered", show_count(rate)),
+        (Mode::Open, Some(rate)) => format!(
+            "open loop, {} records/s offered, {}",
+            show_count(rate),
+            settings.schedule
+        ),
         _ => "closed loop (latencies are those of a load that waits for the server)".to_owned(),
     };
     format!(
@@ -131,6 +138,7 @@ fn latency(summary: &Summary) -> Table {
     row("acknowledged", &produced.ack_latency_us);
     if summary.settings.consumers > 0 {
         row("end to end", &summary.consumed.end_to_end_latency_us);
+        row("drain", &summary.consumed.drain_us);
     }
     if summary.mode == Mode::Open {
         row("service time", &produced.service_time_us);
@@ -164,6 +172,33 @@ fn verification(verification: &Verification) -> String {
         let _ = write!(text, "\n  {note}");
     }
     text
+}
+
+fn other_readers(summary: &Summary) -> Vec<String> {
+    let (settings, consumed) = (&summary.settings, &summary.consumed);
+    let mut lines = Vec::new();
+    if settings.fan_out > 1 && settings.consumers > 0 {
+        lines.push(format!(
+            "fan-out: {} sets of consumers; consumed is what all of them read",
+            settings.fan_out
+        ));
+    }
+    if settings.slow_consumers > 0 {
+        lines.push(format!(
+            "slow consumers: {} read {} records/s",
+            settings.slow_consumers,
+            show_count(consumed.slow_records_per_second)
+        ));
+    }
+    if settings.replay_consumers > 0 {
+        lines.push(format!(
+            "replay: {} consumers read {} records/s, {}/s, from the beginning",
+            settings.replay_consumers,
+            show_count(consumed.replayed_records_per_second),
+            show_bytes(consumed.replayed_bytes_per_second)
+        ));
+    }
+    lines
 }
 
 fn processors(summary: &Summary) -> Vec<String> {

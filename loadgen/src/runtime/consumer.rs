@@ -20,7 +20,8 @@ use super::core::{ErrorLog, LoadCore};
 use super::messages::ConsumedReport;
 use super::setup::Setup;
 use crate::clock::SECOND_NS;
-use crate::load::links::Link;
+use crate::load::links::{Link, Role};
+use crate::report::measure::Amount;
 use crate::verify::inspect::{Inspector, next_offset};
 
 /// How long a broker may wait for records.
@@ -28,6 +29,9 @@ const LONG_POLL_MS: i32 = 250;
 
 /// How long to wait after an error before trying again.
 const RETRY_AFTER_NS: u64 = SECOND_NS / 20;
+
+/// Most bytes a slow consumer asks for at once, so that it is slow all the time and not by fits and starts.
+const SLOW_FETCH_SIZE_BYTES: usize = 64 * 1024;
 
 /// What one connection of a consumer leaves behind.
 pub struct ConsumerState {
@@ -51,8 +55,15 @@ impl ConsumerState {
         connection: Option<Connection>,
     ) -> Rc<Self> {
         let inspectors = link.partitions.iter().map(|partition| {
-            let position = from.get(*partition as usize).copied().unwrap_or(0);
-            Inspector::new(run, *partition, Offset::new(position))
+            let position = match link.role {
+                Role::Replay => 0,
+                _ => from.get(*partition as usize).copied().unwrap_or(0),
+            };
+            let set = match link.role {
+                Role::Verify { set } => set,
+                _ => 0,
+            };
+            Inspector::new(run, *partition, Offset::new(position)).of_set(set)
         });
         let inspectors = RefCell::new(inspectors.collect());
         Rc::new(Self {
@@ -67,6 +78,10 @@ impl ConsumerState {
 
     /// Adds what it leaves to `report`.
     pub fn close(&self, core: &LoadCore, report: &mut ConsumedReport) {
+        report.errors.extend(self.errors.take().into_vec());
+        if !self.verifies() {
+            return;
+        }
         for inspector in self.inspectors.take() {
             let partition = inspector.partition();
             if core
@@ -77,8 +92,32 @@ impl ConsumerState {
             }
             report.books.push(inspector.into_book());
         }
-        report.errors.extend(self.errors.take().into_vec());
         report.last_arrival_ns = report.last_arrival_ns.max(self.last_arrival_ns.get());
+    }
+
+    /// Whether what it reads is verified, and what it does not read is missed.
+    fn verifies(&self) -> bool {
+        matches!(self.link.role, Role::Verify { .. })
+    }
+
+    /// Counts what a consumer read that does not verify, and remembers how far it is.
+    fn pass_over(
+        &self,
+        core: &LoadCore,
+        slot: usize,
+        position: Offset,
+        advanced: u64,
+        bytes: usize,
+    ) {
+        self.inspectors.borrow_mut()[slot].move_to(position);
+        let amount = Amount {
+            records: advanced,
+            bytes: bytes as u64,
+        };
+        let is_replay = self.link.role == Role::Replay;
+        core.measurement
+            .borrow_mut()
+            .received_late(core.clock.now_ns(), amount, is_replay);
     }
 
     fn note(&self, error: impl std::fmt::Display) {
@@ -141,7 +180,7 @@ pub async fn consume(core: Rc<LoadCore>, setup: Rc<Setup>, state: Rc<ConsumerSta
             Err(error) => error,
         };
         state.note(error);
-        if core.has_given_up() {
+        if core.has_given_up() || (!state.verifies() && core.is_draining()) {
             return;
         }
         core.alarm.until(core.clock.now_ns() + RETRY_AFTER_NS).await;
@@ -184,7 +223,11 @@ impl<'a> Session<'a> {
     ) -> Self {
         let (sender, receiver) = connection.split();
         let by_id = setup.has_topic_id() && sender.fetch_version(true).is_ok();
-        let size_bytes = i32::try_from(setup.fetch_size_bytes).unwrap_or(i32::MAX);
+        let size_bytes = match state.link.role {
+            Role::Slow { .. } => setup.fetch_size_bytes.min(SLOW_FETCH_SIZE_BYTES),
+            _ => setup.fetch_size_bytes,
+        };
+        let size_bytes = i32::try_from(size_bytes).unwrap_or(i32::MAX);
         let partitions = state.inspectors.borrow().iter().map(Want::new).collect();
         let request = FetchRequest {
             max_wait_ms: LONG_POLL_MS,
@@ -210,7 +253,56 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn run(mut self) -> anyhow::Result<()> {
+    async fn run(self) -> anyhow::Result<()> {
+        if self.state.verifies() {
+            self.run_verifying().await
+        } else {
+            self.run_passing_over().await
+        }
+    }
+
+    /// Reads without verifying: slowly, or from the beginning again and again, until the consumers that count drain.
+    async fn run_passing_over(mut self) -> anyhow::Result<()> {
+        let (core, state) = (self.core, self.state);
+        let started_ns = core.clock.now_ns();
+        let mut response = FetchResponse::default();
+        let mut read = 0;
+        while !core.is_draining() {
+            self.wants.write(&mut self.request.topics[0].partitions);
+            let asked = self.sender.send_fetch(&self.request).await?;
+            let incoming = self.receiver.receive().await?;
+            let body = incoming.body_of(&asked)?;
+            response.parse_into(body, asked.version)?;
+            response.error().into_result()?;
+            for partition in &response.partitions {
+                let slot = state.slot(partition.data.index)?;
+                let want = &mut self.wants.partitions[slot];
+                let before = want.offset;
+                if partition.data.error == ErrorCode::OffsetOutOfRange {
+                    want.offset = partition.data.log_start_offset;
+                    continue;
+                }
+                want.advance(partition, body)?;
+                let advanced = (want.offset.get() - before.get()).unsigned_abs();
+                if state.link.role == Role::Replay && want.offset >= partition.data.high_watermark {
+                    want.offset = partition.data.log_start_offset;
+                }
+                state.pass_over(core, slot, want.offset, advanced, partition.records.len());
+                read += advanced;
+            }
+            if let Role::Slow { records_per_second } = state.link.role {
+                let due_ns = started_ns + (read as f64 / records_per_second * 1e9) as u64;
+                while core.clock.now_ns() < due_ns && !core.is_draining() {
+                    let look_ns = core.clock.now_ns() + RETRY_AFTER_NS;
+                    core.alarm.until(due_ns.min(look_ns)).await;
+                }
+            }
+            core.turns.pause().await;
+        }
+        Ok(())
+    }
+
+    async fn run_verifying(mut self) -> anyhow::Result<()> {
         let Self {
             core,
             state,

@@ -57,6 +57,11 @@ impl LoadCore {
         *self.read_until.borrow_mut() = Some(until);
     }
 
+    /// Whether consumers have been told where to end.
+    pub fn is_draining(&self) -> bool {
+        self.read_until.borrow().is_some()
+    }
+
     /// Where a consumer of `partition` is to end, if that is known yet.
     pub fn end_of(&self, partition: u32) -> Option<i64> {
         self.read_until

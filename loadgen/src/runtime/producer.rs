@@ -25,9 +25,11 @@ use super::setup::Setup;
 use super::window::InFlight;
 use crate::cli::plan::SEND_BYTES_MAX;
 use crate::clock::SECOND_NS;
+use crate::load::arrivals::Arrivals;
 use crate::load::links::Link;
 use crate::load::payload::Stamp;
-use crate::load::schedule::{Arrivals, Pace, Pacer, Step};
+use crate::load::schedule::{Pace, Pacer, Step};
+use crate::load::skew::WeightedDraw;
 use crate::load::template::{BatchStamp, BatchTemplate};
 use crate::report::measure::{Amount, Sent};
 use crate::verify::ledger::{ProducedStream, StreamId};
@@ -174,8 +176,13 @@ pub async fn produce(
 
 /// One for each batch that may share a system call.
 fn templates(setup: &Setup, link: &Link) -> Vec<BatchTemplate> {
-    let seed = u64::from(link.client) << 32 | u64::from(link.partitions[0]);
-    let template = BatchTemplate::new(setup.batch_records, setup.record_size_bytes, seed);
+    let seed = seed(link);
+    let template = BatchTemplate::new(
+        setup.batch_records,
+        setup.record_size_bytes,
+        seed,
+        setup.payload,
+    );
     let fit = (SEND_BYTES_MAX / template.size_bytes()) as u32;
     let count = fit.clamp(1, SEND_BATCHES_MAX).min(setup.in_flight);
     vec![template; count as usize]
@@ -185,10 +192,21 @@ fn pace(setup: &Setup, link: &Link) -> Pace {
     match setup.rate {
         Some(rate) => {
             let batches_per_second = rate * link.share / f64::from(setup.batch_records);
-            Pace::Open(Arrivals::constant(batches_per_second, link.phase))
+            // Another schedule in each run, and for each connection.
+            let seed = seed(link) ^ u64::from(setup.run).rotate_left(16);
+            Pace::Open(Arrivals::new(
+                setup.shape,
+                batches_per_second,
+                link.phase,
+                seed,
+            ))
         }
         None => Pace::Closed,
     }
+}
+
+fn seed(link: &Link) -> u64 {
+    u64::from(link.client) << 32 | u64::from(link.partitions[0])
 }
 
 async fn stop(task: Task<()>) {
@@ -206,6 +224,8 @@ struct Batches<'a> {
     topic: TopicKey,
     /// The partition whose turn it is, as its place in the books.
     turn: usize,
+    /// Whose turn it is where partitions are not loaded alike.
+    draw: Option<WeightedDraw>,
 }
 
 impl<'a> Batches<'a> {
@@ -225,6 +245,8 @@ impl<'a> Batches<'a> {
             sender,
             topic: setup.topic_key(by_id),
             turn: 0,
+            draw: (!state.link.weights.is_empty())
+                .then(|| WeightedDraw::new(&state.link.weights, seed(&state.link))),
         }
     }
 
@@ -296,7 +318,10 @@ impl<'a> Batches<'a> {
         timing: Sent,
         template: &'t mut BatchTemplate,
     ) -> anyhow::Result<()> {
-        let book = self.turn;
+        let book = match &mut self.draw {
+            Some(draw) => draw.draw(),
+            None => self.turn,
+        };
         self.turn = (self.turn + 1) % self.state.link.partitions.len();
         let records_count = u64::from(template.records());
         let partition = self.state.link.partitions[book];

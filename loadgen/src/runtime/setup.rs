@@ -7,6 +7,8 @@ use corelane_net::client::{
 };
 
 use crate::clock::Clock;
+use crate::load::arrivals::Shape;
+use crate::load::payload::FillerKind;
 
 /// What the generator calls itself to brokers.
 pub const CLIENT_ID: &str = "corelane-loadgen";
@@ -37,6 +39,10 @@ pub struct Setup {
     pub batch_records: u32,
     /// Records a second of all producers together; `None` is a closed loop.
     pub rate: Option<f64>,
+    /// How that is spread over time.
+    pub shape: Shape,
+    /// What records are filled with.
+    pub payload: FillerKind,
     /// The acknowledgment.
     pub acks: Acks,
     /// Batches unanswered on each connection.

@@ -95,6 +95,7 @@ impl SpawnedServer {
     /// Starts a server and waits until it serves. `interrupted` ends the wait.
     pub fn start(plan: &SpawnPlan, interrupted: &dyn Fn() -> bool) -> Result<Self, SpawnError> {
         let path = match &plan.server {
+            _ if plan.null => std::env::current_exe().unwrap_or_default(),
             Some(path) => path.clone(),
             None => beside_us(),
         };
@@ -121,19 +122,17 @@ impl SpawnedServer {
         };
         let log_file = File::create(&log).map_err(start)?;
         let mut command = Command::new(&path);
+        let (port, cores) = (base_port.to_string(), plan.cores.to_string());
+        if plan.null {
+            command.args(["null-server", "--port", &port, "--cores", &cores]);
+        } else {
+            let data = directory.path().join("data").into_os_string();
+            command
+                .args(["serve", "--host", "127.0.0.1", "--base-port", &port])
+                .args(["--cores", &cores])
+                .args([OsString::from("--data-dir"), data]);
+        }
         command
-            .args([
-                "serve",
-                "--host",
-                "127.0.0.1",
-                "--base-port",
-                &base_port.to_string(),
-            ])
-            .args(["--cores", &plan.cores.to_string()])
-            .args([
-                OsString::from("--data-dir"),
-                directory.path().join("data").into_os_string(),
-            ])
             .args(&plan.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -348,6 +347,7 @@ mod tests {
     /// A stand-in for the server that behaves as it is told.
     fn plan(folder: &Path, behaviour: &str) -> SpawnPlan {
         SpawnPlan {
+            null: false,
             server: Some(
                 concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/fake-server.sh").into(),
             ),

@@ -66,6 +66,18 @@ impl Inspector {
         }
     }
 
+    /// The same for a consumer of another set.
+    #[must_use]
+    pub fn of_set(mut self, set: u32) -> Self {
+        self.book = self.book.of_set(set);
+        self
+    }
+
+    /// Passes over everything before `position`, which may lie behind.
+    pub fn move_to(&mut self, position: Offset) {
+        self.position = position;
+    }
+
     /// The next offset to be looked at.
     pub fn position(&self) -> Offset {
         self.position
@@ -201,7 +213,7 @@ impl Inspector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::payload::Stamp;
+    use crate::load::payload::{FillerKind, Stamp};
     use crate::load::template::{BatchStamp, BatchTemplate};
     use crate::verify::ledger::{Balance, ProducedStream, StreamId, settle};
     use corelane_format::kafka::{BATCH_HEADER_BYTES, BatchBuilder, stamp_offset};
@@ -231,7 +243,7 @@ mod tests {
                 batches: Vec::new(),
                 next: 0,
                 produced: ProducedStream::new(id),
-                template: BatchTemplate::new(10, 100, 1),
+                template: BatchTemplate::new(10, 100, 1, FillerKind::Random),
             };
             for _ in 0..batches {
                 let first = log.produced.take(10);

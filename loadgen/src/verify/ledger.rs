@@ -84,6 +84,7 @@ struct SeenStream {
 #[derive(Debug)]
 pub struct ConsumedPartition {
     partition: u32,
+    set: u32,
     streams: HashMap<u32, SeenStream>,
     corrupt: u64,
     foreign: u64,
@@ -94,10 +95,18 @@ impl ConsumedPartition {
     pub fn new(partition: u32) -> Self {
         Self {
             partition,
+            set: 0,
             streams: HashMap::new(),
             corrupt: 0,
             foreign: 0,
         }
+    }
+
+    /// The same, seen by a consumer of another set. Each set is held against the whole of what was produced.
+    #[must_use]
+    pub fn of_set(mut self, set: u32) -> Self {
+        self.set = set;
+        self
     }
 
     /// Which partition it is.
@@ -173,6 +182,20 @@ impl Balance {
             .iter()
             .all(|count| count.unwrap_or(0) == 0)
     }
+
+    /// With the faults that another set of consumers saw.
+    fn with(mut self, other: Self) -> Self {
+        let sum = |one: Option<u64>, other: Option<u64>| Some(one? + other?);
+        self.seen = self.seen.min(other.seen);
+        self.lost = sum(self.lost, other.lost);
+        self.duplicated = sum(self.duplicated, other.duplicated);
+        self.reordered = sum(self.reordered, other.reordered);
+        self.corrupt = sum(self.corrupt, other.corrupt);
+        self.foreign = sum(self.foreign, other.foreign);
+        self.missing.extend(other.missing);
+        self.missing.truncate(MISSING_SHOWN_MAX);
+        self
+    }
 }
 
 /// Compares what was acknowledged with what was seen; `consumed` is `None` when nothing was consumed.
@@ -188,6 +211,25 @@ pub fn settle(produced: &[ProducedStream], consumed: Option<&[ConsumedPartition]
     let Some(consumed) = consumed else {
         return totals;
     };
+    let mut sets: BTreeMap<u32, Vec<&ConsumedPartition>> = BTreeMap::new();
+    for partition in consumed {
+        sets.entry(partition.set).or_default().push(partition);
+    }
+    if sets.is_empty() {
+        sets.insert(0, Vec::new());
+    }
+    // Faults add up over the sets; what was seen is what all of them saw.
+    let of_sets = sets
+        .into_values()
+        .map(|set| settle_set(totals.clone(), produced, &set));
+    of_sets.reduce(Balance::with).unwrap_or(totals)
+}
+
+fn settle_set(
+    totals: Balance,
+    produced: &[ProducedStream],
+    consumed: &[&ConsumedPartition],
+) -> Balance {
     let sent: BTreeMap<StreamId, &ProducedStream> =
         produced.iter().map(|stream| (stream.id, stream)).collect();
     let mut seen_streams: BTreeMap<StreamId, &SeenStream> = BTreeMap::new();
@@ -324,6 +366,18 @@ mod tests {
             (balance.acknowledged, balance.lost, balance.duplicated),
             (6, None, None)
         );
+    }
+
+    #[test]
+    fn every_set_of_consumers_is_held_against_all_that_was_produced() {
+        let produced = [acknowledged(6, &[(0, 6)])];
+        let whole = || seen([0, 1, 2, 3, 4, 5]);
+        let both = settle(&produced, Some(&[whole(), whole().of_set(1)]));
+        assert_eq!((both.seen, both.duplicated), (Some(6), Some(0)));
+        assert!(both.is_clean());
+        let one_lacks = settle(&produced, Some(&[whole(), seen([0, 1, 5]).of_set(1)]));
+        assert_eq!((one_lacks.seen, one_lacks.lost), (Some(3), Some(3)));
+        assert_eq!(one_lacks.missing.len(), 1);
     }
 
     #[test]
