@@ -4,6 +4,7 @@
 //! its partition's chunk. Only a batch for another lane is copied to be sent there. What waits afterwards is the
 //! response, already written but for its outcomes. Nothing here is done per record.
 
+use std::iter::Chain;
 use std::rc::Rc;
 
 use corelane_format::ids::{Offset, PartitionIndex, TimestampMs, TopicId};
@@ -92,6 +93,32 @@ enum Waiting {
     Elsewhere(PartitionSlot, PartitionAnswer<PartitionOutcome>),
 }
 
+/// The outcomes that a request waits for. Most requests have one batch, which takes no vector.
+#[derive(Default)]
+struct WaitingList {
+    first: Option<Waiting>,
+    others: Vec<Waiting>,
+}
+
+impl WaitingList {
+    fn push(&mut self, one: Waiting) {
+        if self.first.is_none() {
+            self.first = Some(one);
+        } else {
+            self.others.push(one);
+        }
+    }
+}
+
+impl IntoIterator for WaitingList {
+    type Item = Waiting;
+    type IntoIter = Chain<std::option::IntoIter<Waiting>, std::vec::IntoIter<Waiting>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.others)
+    }
+}
+
 /// Handles one request. What it appended stays appended even if the answer is never awaited.
 pub(super) fn handle(
     lane: &Rc<Lane>,
@@ -109,7 +136,7 @@ pub(super) fn handle(
         header.api_version,
         request.topics_count(),
     );
-    let mut waiting = Vec::with_capacity(request.partitions_count().min(64));
+    let mut waiting = WaitingList::default();
     let mut any_failed = false;
     for topic in request.topics() {
         writer.topic(topic.topic, topic.partitions_count);
@@ -357,7 +384,7 @@ fn append_elsewhere(
 }
 
 /// Lets forwarded appends of a request without acks finish, so that their bytes stay counted while they are under way.
-fn keep_running(waiting: Vec<Waiting>) {
+fn keep_running(waiting: WaitingList) {
     for one in waiting {
         if let Waiting::Elsewhere(_, answer) = one {
             glommio::spawn_local(async move {

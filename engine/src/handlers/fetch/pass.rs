@@ -63,22 +63,19 @@ pub(super) async fn pass(
             }
         })
         .collect();
+    if !asked
+        .iter()
+        .any(|asked| matches!(asked.target, Target::Elsewhere { .. }))
+    {
+        // What clients do that know the owners: there is nothing to put into groups.
+        read_here(lane, asked, 0..asked.len(), terms, &mut budget, &mut found).await;
+        return found;
+    }
     for group in groups(asked) {
         match group.owner {
             None => {
-                for (count, place) in group.places.into_iter().enumerate() {
-                    if count % PARTITIONS_PER_TURN == PARTITIONS_PER_TURN - 1 {
-                        lane.turns.pass().await;
-                    }
-                    let Target::Here(partition) = &asked[place].target else {
-                        continue;
-                    };
-                    let one =
-                        read(partition, asked[place].partition, terms.isolation, budget).await;
-                    budget.spend(one.size_bytes);
-                    found[place] =
-                        one.map(|slices| slices.into_iter().map(FetchSlice::Stored).collect());
-                }
+                let places = group.places.into_iter();
+                read_here(lane, asked, places, terms, &mut budget, &mut found).await;
             }
             Some(owner) => {
                 let questions = group
@@ -92,13 +89,39 @@ pub(super) async fn pass(
                 let answers = read_elsewhere(lane, owner, questions, terms.isolation, budget).await;
                 for (place, one) in group.places.into_iter().zip(answers) {
                     budget.spend(one.size_bytes);
-                    found[place] =
-                        one.map(|slices| slices.into_iter().map(FetchSlice::Forwarded).collect());
+                    found[place] = one.map(|slices| {
+                        let slices = slices.into_iter();
+                        slices
+                            .map(|bytes| FetchSlice::Forwarded(Rc::new(bytes)))
+                            .collect()
+                    });
                 }
             }
         }
     }
     found
+}
+
+/// Reads those of this lane's partitions that are asked at `places`, in order.
+async fn read_here(
+    lane: &Rc<Lane>,
+    asked: &[Asked],
+    places: impl Iterator<Item = usize>,
+    terms: &Terms,
+    budget: &mut Budget,
+    found: &mut [Found<FetchSlice>],
+) {
+    for (count, place) in places.enumerate() {
+        if count % PARTITIONS_PER_TURN == PARTITIONS_PER_TURN - 1 {
+            lane.turns.pass().await;
+        }
+        let Target::Here(partition) = &asked[place].target else {
+            continue;
+        };
+        let one = read(partition, asked[place].partition, terms.isolation, *budget).await;
+        budget.spend(one.size_bytes);
+        found[place] = one.map(|slices| slices.into_iter().map(FetchSlice::Stored).collect());
+    }
 }
 
 /// Has another lane read its partitions, in order. A lane that has ended gives no answers.
