@@ -5,7 +5,10 @@ Usage: kcat_checks.py BOOTSTRAP [CHECK]...
 
 import json
 import re
+import signal
 import subprocess
+import threading
+from contextlib import contextmanager
 
 from checks import eventually, run, same
 from samples import CODECS, FIRST_TIMESTAMP_MS, MEBIBYTE, pseudo_random
@@ -102,12 +105,102 @@ def idempotent_and_large_records_are_produced(broker):
         same(got == value, True, f"the large value at {offset}")
 
 
+class Member:
+    """kcat as a member of a group, until it is told to end: what it received and what it was assigned last."""
+
+    def __init__(self, broker, group, *topics):
+        settings = ("auto.offset.reset=earliest", "session.timeout.ms=6000", "heartbeat.interval.ms=300",
+                    "topic.metadata.refresh.interval.ms=500", "partition.assignment.strategy=roundrobin")
+        options = [part for setting in settings for part in ("-X", setting)]
+        command = ["kcat", "-b", broker.bootstrap, "-u", "-f", "%t %p %o\\n", *options, "-G", group, *topics]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.received, self.assigned, self.errors = [], [], []
+        self.readers = [threading.Thread(target=read) for read in (self.read_records, self.read_changes)]
+        for reader in self.readers:
+            reader.start()
+
+    def read_records(self):
+        for line in self.process.stdout:
+            topic, partition, offset = line.split()
+            self.received.append((topic, int(partition), int(offset)))
+
+    def read_changes(self):
+        for line in self.process.stderr:
+            # `% Group NAME rebalanced (memberid ...): assigned: topic [0], topic [1]`
+            if "rebalanced" in line:
+                _, _, change = line.partition("): ")
+                kind, _, places = change.partition(":")
+                found = [(topic, int(index)) for topic, index in re.findall(r"(\S+) \[(\d+)\]", places)]
+                self.assigned = sorted(found) if kind == "assigned" else []
+            elif "ERROR" in line:
+                self.errors.append(line)
+
+    def end(self, how):
+        how()
+        self.process.wait(DEADLINE_S)
+        for reader in self.readers:
+            reader.join()
+
+
+@contextmanager
+def member(broker, group, *topics):
+    one = Member(broker, group, *topics)
+    try:
+        yield one
+        same(one.errors, [], "errors of a member")
+    finally:
+        # On SIGINT it leaves its group and commits.
+        one.end(lambda: one.process.poll() is None and one.process.send_signal(signal.SIGINT))
+
+
+def filled(broker, name, partitions, count=20):
+    for index in range(partitions):
+        kcat(broker, "-P", "-t", name, "-p", index, feed=b"x\n" * count)
+    return [(name, index, offset) for index in range(partitions) for offset in range(count)]
+
+
+def a_group_resumes_where_its_member_left(broker):
+    name, group = broker.topic_name("kcat-group"), broker.topic_name("group")
+    eventually("the topic is made", lambda: metadata(broker, name)["partitions"])
+    partitions = len(metadata(broker, name)["partitions"])
+    everything = [(name, index) for index in range(partitions)]
+    expected = filled(broker, name, partitions)
+    with member(broker, group, name) as first:
+        eventually("the records come", lambda: sorted(first.received) == expected, DEADLINE_S)
+        same(first.assigned, everything, "what the only member has")
+    # It has committed as it left.
+    filled(broker, name, partitions, 5)
+    later = [(name, index, offset) for index in range(partitions) for offset in range(20, 25)]
+    with member(broker, group, name) as second:
+        eventually("the new records come", lambda: sorted(second.received) == later, DEADLINE_S)
+
+
+def a_group_follows_a_pattern_and_replaces_who_is_killed(broker):
+    prefix, group = broker.topic_name("kcat-pattern"), broker.topic_name("group")
+    names = [f"{prefix}-one", f"{prefix}-two"]
+    for name in names:
+        eventually("the topic is made", lambda name=name: metadata(broker, name)["partitions"])
+    everything = [(name, index) for name in names for index in range(len(metadata(broker, name)["partitions"]))]
+    pattern = f"^{prefix}-.*"
+    with member(broker, group, pattern) as stays:
+        eventually("it has both topics", lambda: stays.assigned == everything, DEADLINE_S)
+        killed = Member(broker, group, pattern)
+        try:
+            shared = lambda: killed.assigned and sorted(killed.assigned + stays.assigned) == everything  # noqa: E731
+            eventually("the second has its share", shared, DEADLINE_S)
+        finally:
+            killed.end(killed.process.kill)
+        eventually("it has both topics again", lambda: stays.assigned == everything, DEADLINE_S)
+
+
 CHECKS = [
     the_cluster_is_listed,
     every_codec_carries_keys_and_headers,
     null_keys_and_values_stay_null,
     consuming_starts_at_any_offset_or_time,
     idempotent_and_large_records_are_produced,
+    a_group_resumes_where_its_member_left,
+    a_group_follows_a_pattern_and_replaces_who_is_killed,
 ]
 
 if __name__ == "__main__":
