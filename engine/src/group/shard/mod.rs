@@ -217,6 +217,15 @@ impl Shard {
         }
     }
 
+    /// The classic group of this id.
+    #[cfg(test)]
+    pub(super) fn classic_group(&self, group_id: &str) -> Option<&ClassicGroup> {
+        match self.group(group_id) {
+            Some(Group::Classic(group)) => Some(group),
+            _ => None,
+        }
+    }
+
     fn group(&self, group_id: &str) -> Option<&Group> {
         self.groups.get(group_id).map(|entry| &entry.group)
     }

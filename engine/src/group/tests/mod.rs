@@ -10,5 +10,6 @@ mod histories;
 mod limits;
 mod membership;
 mod migration;
+mod mixed_histories;
 mod static_members;
 mod world;
