@@ -7,9 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
-use corelane_loadgen::cli::args::{
-    Cli, Command, CompareArgs, NullServerArgs, ReplayArgs, RunArgs, SweepArgs,
-};
+use corelane_loadgen::cli::args::{Cli, Command, RunArgs};
+use corelane_loadgen::cli::campaigns::{CompareArgs, NullServerArgs, ReplayArgs, SweepArgs};
 use corelane_loadgen::cli::cores::{CoreList, allowed_in_status};
 use corelane_loadgen::cli::plan::{Plan, PlanError};
 use corelane_loadgen::coordinator::find_max::{FindMax, find_max};

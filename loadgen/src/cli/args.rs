@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::campaigns::{
+    COMPARE_EXAMPLES, CompareArgs, FIND_MAX_EXAMPLES, FindMaxArgs, NullServerArgs, REPLAY_EXAMPLES,
+    ReplayArgs, SWEEP_EXAMPLES, SweepArgs,
+};
 use super::cores::CoreList;
-use super::objective::Objective;
 use super::quantity::{
     parse_duration, parse_positive_duration, parse_rate, parse_share, parse_size,
 };
@@ -83,6 +86,8 @@ Examples:
 
   corelane-loadgen run --spawn --repeat 5 --limits --json result.json --html result.html --hlog result.hlog
       Five runs, this machine's limits, and everything a report can hold.
+  corelane-loadgen run --spawn --consumers 2 --group readers
+      Consume as members of a group, with heartbeats and commits.
   corelane-loadgen run --spawn-null
       The generator's own limit: a server that acknowledges without storing.
   corelane-loadgen run --spawn --rate 100k --schedule poisson --fan-out 3 --slow-consumers 1 --key-skew 1.1
@@ -91,122 +96,6 @@ Examples:
 Exit status: 0 when the run completed, verification found nothing and the numbers are valid; 1 when it failed; 2 for
 wrong arguments; 3 when nothing is wrong with the broker, but the numbers are not valid (the generator lagged behind
 its schedule).";
-
-const FIND_MAX_EXAMPLES: &str = "\
-Examples:
-  corelane-loadgen find-max --spawn --slo p99=5ms --duration 5s --html max.html
-  corelane-loadgen find-max --bootstrap localhost:9092 --slo p99=5ms --slo e2e:p99.9=20ms --schedule poisson --rate 500k
-      Two objectives at once, not above 500,000 records a second.
-
-Exit status: 0 when a rate was found and confirmed, 1 otherwise, 2 for wrong arguments.";
-
-const SWEEP_EXAMPLES: &str = "\
-Examples:
-  corelane-loadgen sweep --spawn --duration 5s --json sweep.json --html sweep.html
-      Ten rates up to nine tenths of what a closed loop reaches.
-  corelane-loadgen sweep --bootstrap localhost:9092 --rates 10k,50k,100k,200k
-
-Exit status: 0 when verification found nothing, 1 otherwise, 2 for wrong arguments. Rates that cannot be held are part of
-the curve and marked invalid.";
-
-const REPLAY_EXAMPLES: &str = "\
-Examples:
-  corelane-loadgen replay --spawn --rate 100k --duration 10s
-  corelane-loadgen replay --spawn --rate 100k --replay 4 --slo-ratio 1.5
-      Fails if the replay raises the acknowledgments' p99 to more than 1.5 times.
-
-Exit status: 0 when both runs were sound, 1 otherwise, 2 for wrong arguments.";
-
-const COMPARE_EXAMPLES: &str = "\
-Examples:
-  corelane-loadgen run --spawn --repeat 5 --json before.json
-  corelane-loadgen run --spawn --repeat 5 --json after.json
-  corelane-loadgen compare before.json after.json --threshold 0.1
-
-Exit status: 0 when nothing got worse, 1 when something did, 2 for wrong arguments, 3 when there are too few runs to say.";
-
-/// The arguments of `find-max`.
-#[derive(Debug, Args)]
-pub struct FindMaxArgs {
-    /// The load.
-    #[command(flatten)]
-    pub run: RunArgs,
-
-    /// An objective, as p99=5ms or e2e:p99.9=20ms (repeatable)
-    #[arg(
-        long,
-        value_name = "OBJECTIVE",
-        required = true,
-        help_heading = "Search"
-    )]
-    pub slo: Vec<Objective>,
-
-    /// How near the rates that meet it and those that do not must come, as a part
-    #[arg(long, value_name = "PART", default_value = "0.05", value_parser = parse_share, help_heading = "Search")]
-    pub precision: f64,
-
-    /// How long the confirming run measures [default: three times --duration]
-    #[arg(long, value_name = "TIME", value_parser = parse_positive_duration, help_heading = "Search")]
-    pub confirm: Option<Duration>,
-}
-
-/// The arguments of `sweep`.
-#[derive(Debug, Args)]
-pub struct SweepArgs {
-    /// The load.
-    #[command(flatten)]
-    pub run: RunArgs,
-
-    /// The rates, comma-separated [default: --points of them]
-    #[arg(long, value_name = "RATES", value_delimiter = ',', value_parser = parse_rate,
-          conflicts_with_all = ["rate", "points"], help_heading = "Sweep")]
-    pub rates: Vec<f64>,
-
-    /// Rates, up to --rate or nine tenths of what a closed loop reaches
-    #[arg(long, value_name = "N", default_value_t = 10,
-          value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Sweep")]
-    pub points: u32,
-}
-
-/// The arguments of `replay`.
-#[derive(Debug, Args)]
-pub struct ReplayArgs {
-    /// The load.
-    #[command(flatten)]
-    pub run: RunArgs,
-
-    /// Fail if the acknowledgments' p99 rises to more than this many times
-    #[arg(long, value_name = "RATIO", value_parser = parse_rate, help_heading = "Readers")]
-    pub slo_ratio: Option<f64>,
-}
-
-/// The arguments of `compare`.
-#[derive(Debug, Args)]
-pub struct CompareArgs {
-    /// The first set: a file, or several separated by commas
-    #[arg(value_name = "A.json")]
-    pub base: String,
-
-    /// The set that is judged
-    #[arg(value_name = "B.json")]
-    pub other: String,
-
-    /// From which part on a difference counts
-    #[arg(long, value_name = "PART", default_value = "0.05", value_parser = parse_share)]
-    pub threshold: f64,
-}
-
-/// The arguments of `null-server`.
-#[derive(Debug, Args)]
-pub struct NullServerArgs {
-    /// Port on 127.0.0.1; 0 takes a free one
-    #[arg(long, value_name = "PORT", default_value_t = 9092)]
-    pub port: u16,
-
-    /// Cores to run on [default: those available]
-    #[arg(long, value_name = "LIST")]
-    pub cores: Option<CoreList>,
-}
 
 /// The shape of the load over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -444,6 +333,11 @@ pub struct RunArgs {
           value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Load")]
     pub connections: u32,
 
+    /// Consume as members of this group: joining, heartbeats and commits each second, partitions as the group assigns
+    /// them
+    #[arg(long, value_name = "GROUP", help_heading = "Readers")]
+    pub group: Option<String>,
+
     /// Sets of consumers, each of which reads and verifies the whole topic
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Readers")]
@@ -492,6 +386,10 @@ pub struct RunArgs {
     /// Measure this machine's limits first (loopback, durable writes; two seconds) and report them too
     #[arg(long, help_heading = "Output")]
     pub limits: bool,
+
+    /// Show a line a second instead of a live view, on a terminal too
+    #[arg(long, help_heading = "Output")]
+    pub no_dashboard: bool,
 
     /// Write a report as one HTML page with plots
     #[arg(long, value_name = "FILE", help_heading = "Output")]

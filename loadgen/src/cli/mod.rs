@@ -3,6 +3,7 @@
 //! Pure: nothing here opens a file or a socket.
 
 pub mod args;
+pub mod campaigns;
 pub mod cores;
 pub mod objective;
 pub mod plan;

@@ -165,6 +165,8 @@ pub struct Plan {
     pub payload: FillerKind,
     /// How keys spread the load over partitions; `None` is evenly.
     pub keys: Option<Keys>,
+    /// The group of the first set's consumers.
+    pub group: Option<String>,
     /// Sets of consumers.
     pub fan_out: u32,
     /// Consumers that cannot keep up.
@@ -205,6 +207,8 @@ pub struct Plan {
     pub html: Option<PathBuf>,
     /// How many times to run.
     pub repeat: u32,
+    /// No live view.
+    pub no_dashboard: bool,
     /// Whether the machine's limits are measured.
     pub limits: bool,
 }
@@ -315,6 +319,7 @@ impl Plan {
                 count: args.keys,
                 skew,
             }),
+            group: args.group.filter(|_| consumers > 0),
             fan_out: args.fan_out,
             slow_consumers: args.slow_consumers,
             slow_rate: args.slow_rate,
@@ -339,6 +344,7 @@ impl Plan {
             hlog: args.hlog,
             html: args.html,
             repeat: args.repeat,
+            no_dashboard: args.no_dashboard,
             limits: args.limits,
         })
     }

@@ -92,6 +92,7 @@ impl<'a> Conductor<'a> {
         watch: &'a mut Watch<'a>,
         server_pid: Option<u32>,
         timeline: Timeline,
+        progress: Progress,
     ) -> Self {
         let nothing = Measurement::new(Window {
             start_ns: 0,
@@ -103,7 +104,7 @@ impl<'a> Conductor<'a> {
             interrupt,
             watch,
             server_pid,
-            progress: Progress::new(),
+            progress,
             timeline,
             threads: vec![None; crew.count()],
             start_ns: 0,

@@ -6,7 +6,7 @@ pub mod control;
 pub mod crew;
 pub mod files;
 pub mod find_max;
-pub mod limits;
+pub mod membership;
 pub mod replay;
 pub mod run;
 pub mod session;

@@ -1,6 +1,8 @@
 //! One `run`, from the plan to the report, and the cleaning up whatever happens.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,18 +12,20 @@ use super::conductor::{Conductor, Gathered};
 use super::control::{self, Topology};
 use super::crew::Crew;
 use super::files::write_runs;
-use super::limits::Limits;
+use super::membership::Membership;
 use super::session::Session;
 use crate::cli::args::{Acks, ReadBack};
 use crate::cli::plan::Plan;
 use crate::clock::Clock;
 use crate::interrupt::Interrupt;
-use crate::load::links::{Link, Parties, Role, consumer_links, producer_links};
+use crate::load::links::{Link, Parties, Role, assigned_links, consumer_links, producer_links};
 use crate::report::host::Host;
+use crate::report::limits::Limits;
+use crate::report::progress::Progress;
 use crate::report::summary::{Method, Outcome, Summary, Verdict};
 use crate::report::table;
 use crate::report::timeline::Timeline;
-use crate::runtime::setup::Setup;
+use crate::runtime::setup::{Positions, Setup};
 use crate::runtime::worker::WorkerPlan;
 use crate::spawn::server::SpawnedServer;
 use crate::verify::ledger::settle;
@@ -102,7 +106,24 @@ fn load(
     server: &mut Option<SpawnedServer>,
 ) -> anyhow::Result<Outcome> {
     let clock = Clock::start();
-    let crew = Crew::start(worker_plans(plan, bootstrap, topology, clock))?;
+    let partitions = topology.leaders.len();
+    let mut membership = None;
+    if let Some(group) = &plan.group {
+        let positions: Positions = (0..partitions).map(|_| AtomicI64::new(-1)).collect();
+        let topic = &plan.topic.name;
+        let joined = Membership::join(
+            bootstrap,
+            group,
+            topic,
+            plan.consumers,
+            partitions,
+            Arc::clone(&positions),
+        );
+        let joined = joined.with_context(|| format!("cannot join group {group}"))?;
+        membership = Some((joined, positions));
+    }
+    let plans = worker_plans(plan, bootstrap, topology, clock, membership.as_ref());
+    let crew = Crew::start(plans)?;
     let server_pid = server.as_ref().map(SpawnedServer::pid);
     let mut watch = || match server
         .as_mut()
@@ -113,11 +134,25 @@ fn load(
         }
         None => Ok(()),
     };
+    let whole = plan.warmup + plan.duration;
+    let progress = Progress::start((!plan.no_dashboard).then_some(whole));
     let timeline = Timeline::new(plan.hlog.is_some());
-    let conductor = Conductor::new(&crew, clock, interrupt, &mut watch, server_pid, timeline);
+    let conductor = Conductor::new(
+        &crew, clock, interrupt, &mut watch, server_pid, timeline, progress,
+    );
     match conduct(plan, bootstrap, topology, conductor) {
-        Ok((gathered, method, notes)) => {
+        Ok((gathered, method, mut notes)) => {
             crew.stop();
+            if let Some((membership, _)) = membership {
+                let tally = membership.leave().context("the group")?;
+                notes.push(format!(
+                    "{} members of group {} made {} commits; {} rebalances during the load",
+                    plan.consumers,
+                    plan.group.as_deref().unwrap_or_default(),
+                    tally.commits,
+                    tally.rebalances
+                ));
+            }
             Ok(outcome(bootstrap, topology, gathered, method, notes))
         }
         Err(error)
@@ -190,6 +225,7 @@ fn worker_plans(
     bootstrap: &[String],
     topology: &Topology,
     clock: Clock,
+    membership: Option<&(Membership, Positions)>,
 ) -> Vec<WorkerPlan> {
     let setup = Setup {
         clock,
@@ -208,6 +244,7 @@ fn worker_plans(
         },
         in_flight: plan.in_flight,
         fetch_size_bytes: plan.fetch_size_bytes,
+        positions: membership.map(|(_, positions)| Arc::clone(positions)),
     };
     let workers = plan.cores.count();
     let parties = Parties {
@@ -232,7 +269,13 @@ fn worker_plans(
             consumers: count,
             ..parties
         };
-        consumers.extend(consumer_links(&parties, &topology.leaders, role));
+        let links = match membership {
+            Some((membership, _)) if role == (Role::Verify { set: 0 }) => {
+                assigned_links(&parties, &topology.leaders, role, &membership.assignments)
+            }
+            _ => consumer_links(&parties, &topology.leaders, role),
+        };
+        consumers.extend(links);
     };
     for set in 0..plan.fan_out {
         add(plan.consumers, Role::Verify { set });

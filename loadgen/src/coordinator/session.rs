@@ -3,10 +3,10 @@
 use anyhow::Context;
 
 use super::control;
-use super::limits::Limits;
 use super::run;
 use crate::cli::plan::{Plan, Target};
 use crate::interrupt::Interrupt;
+use crate::report::limits::Limits;
 use crate::report::summary::{Outcome, Summary};
 use crate::spawn::server::SpawnedServer;
 
@@ -23,9 +23,13 @@ impl Session {
     /// Starts the server, if the plan asks for one, and measures the machine's limits, if it asks for those.
     pub fn open(plan: &Plan) -> anyhow::Result<Self> {
         let interrupt = Interrupt::listen().context("cannot listen for signals")?;
+        let folder = match &plan.target {
+            Target::Spawn(spawn) => spawn.directory.as_deref(),
+            Target::Brokers(_) => None,
+        };
         let limits = plan
             .limits
-            .then(|| Limits::measure(plan))
+            .then(|| Limits::measure(folder))
             .transpose()
             .context("cannot measure the machine's limits")?;
         let (bootstrap, server) = match &plan.target {

@@ -1,9 +1,11 @@
 //! What a run measured, and how it is shown: histograms, the summary, its table, JSON and percentile files.
 
 pub mod comparison;
+pub mod dashboard;
 pub mod histogram;
 pub mod host;
 pub mod html;
+pub mod limits;
 pub mod measure;
 pub mod plot;
 pub mod processor;

@@ -1,6 +1,7 @@
 //! The line that shows how a run is doing, once a second, on stderr.
 //!
-//! On a terminal it is one line that changes; elsewhere each second is a line of its own.
+//! On a terminal it is the [`dashboard`](super::dashboard), or one line that changes; elsewhere each second is a line of its
+//! own.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::dashboard::Dashboard;
 use super::histogram::LatencyHistogram;
 use super::measure::Measurement;
 use crate::cli::quantity::{show_bytes, show_count, show_latency};
@@ -26,7 +28,8 @@ pub enum Phase {
 }
 
 impl Phase {
-    fn name(self) -> &'static str {
+    /// Its name.
+    pub fn name(self) -> &'static str {
         match self {
             Self::WarmUp => "warm-up",
             Self::Measuring => "measuring",
@@ -39,24 +42,42 @@ impl Phase {
 /// Shows a line a second.
 #[derive(Debug)]
 pub struct Progress {
+    dashboard: Option<Dashboard>,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// Shows on stderr.
     pub fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        Self::start(None)
+    }
+
+    /// Shows on stderr; on a terminal as a whole view of a run that takes so long, if that is told.
+    pub fn start(view_of: Option<Duration>) -> Self {
+        let is_terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+        // A terminal that cannot show it gets the line.
+        let dashboard = view_of
+            .filter(|_| is_terminal)
+            .and_then(|whole| Dashboard::start(whole).ok());
+        let wants_bar = dashboard.is_none() && std::io::stderr().is_terminal();
+        let bar = wants_bar.then(|| {
             let bar = ProgressBar::new_spinner();
             bar.set_style(
                 ProgressStyle::with_template("{spinner} {wide_msg}").expect("a constant template"),
             );
             bar
         });
-        Self { bar }
+        Self { dashboard, bar }
     }
 
     /// Shows what happened in the last `over`.
-    pub fn show(&self, phase: Phase, at: Duration, over: Duration, last: &Measurement) {
+    pub fn show(&mut self, phase: Phase, at: Duration, over: Duration, last: &Measurement) {
+        if let Some(dashboard) = &mut self.dashboard {
+            if dashboard.show(phase, at, over, last).is_err() {
+                self.dashboard = None;
+            }
+            return;
+        }
         let line = line(phase, at, over, last);
         match &self.bar {
             Some(bar) => {
@@ -69,7 +90,8 @@ impl Progress {
     }
 
     /// Makes room for the report.
-    pub fn finish(&self) {
+    pub fn finish(&mut self) {
+        self.dashboard = None;
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

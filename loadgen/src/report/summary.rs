@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::histogram::{LatencyHistogram, LatencySummary};
 use super::host::Host;
+use super::limits::Limits;
 use super::measure::{Flow, Measurement};
 use super::timeline::{Point, Timeline};
 use crate::cli::plan::{Plan, Target};
-use crate::coordinator::limits::Limits;
 use crate::verify::ledger::Balance;
 
 /// Names the shape of the JSON; raised when a field changes its meaning.
@@ -97,6 +97,8 @@ pub struct Settings {
     pub consumers: u32,
     /// Connections of each to each broker.
     pub connections: u32,
+    /// The group of the consumers; `null` without one.
+    pub group: Option<String>,
     /// Sets of consumers, each of which reads the whole topic.
     pub fan_out: u32,
     /// Consumers that cannot keep up.
@@ -493,6 +495,7 @@ fn settings(plan: &Plan, outcome: &Outcome) -> Settings {
         producers: plan.producers,
         consumers: plan.consumers,
         connections: plan.connections,
+        group: plan.group.clone(),
         fan_out: plan.fan_out,
         slow_consumers: plan.slow_consumers,
         replay_consumers: plan.replay,

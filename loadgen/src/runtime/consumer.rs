@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use corelane_format::{Offset, PartitionIndex};
 use corelane_net::ErrorCode;
@@ -18,7 +19,7 @@ use corelane_net::fetch::{
 
 use super::core::{ErrorLog, LoadCore};
 use super::messages::ConsumedReport;
-use super::setup::Setup;
+use super::setup::{Positions, Setup};
 use crate::clock::SECOND_NS;
 use crate::load::links::{Link, Role};
 use crate::report::measure::Amount;
@@ -120,6 +121,15 @@ impl ConsumerState {
             .received_late(core.clock.now_ns(), amount, is_replay);
     }
 
+    /// Tells how far it is.
+    fn tell(&self, positions: &Positions) {
+        for inspector in &*self.inspectors.borrow() {
+            if let Some(position) = positions.get(inspector.partition() as usize) {
+                position.store(inspector.position().get(), Ordering::Relaxed);
+            }
+        }
+    }
+
     fn note(&self, error: impl std::fmt::Display) {
         self.errors.borrow_mut().note(error);
     }
@@ -195,6 +205,7 @@ struct Session<'a> {
     receiver: Receiver,
     request: FetchRequest,
     wants: Wants,
+    positions: Option<&'a Positions>,
 }
 
 /// What the next fetch asks for.
@@ -250,6 +261,7 @@ impl<'a> Session<'a> {
                 first: 0,
                 size_bytes,
             },
+            positions: setup.positions.as_ref(),
         }
     }
 
@@ -303,6 +315,9 @@ impl<'a> Session<'a> {
     }
 
     async fn run_verifying(mut self) -> anyhow::Result<()> {
+        let positions = self
+            .positions
+            .filter(|_| self.state.link.role == Role::Verify { set: 0 });
         let Self {
             core,
             state,
@@ -310,6 +325,7 @@ impl<'a> Session<'a> {
             receiver,
             request,
             wants,
+            ..
         } = &mut self;
         let mut response = FetchResponse::default();
         wants.write(&mut request.topics[0].partitions);
@@ -338,6 +354,9 @@ impl<'a> Session<'a> {
             }
             for partition in &response.partitions {
                 state.inspect(core, partition, body, now_ns)?;
+            }
+            if let Some(positions) = positions {
+                state.tell(positions);
             }
             if finished || core.has_given_up() {
                 return Ok(());

@@ -1,5 +1,8 @@
 //! What every task of a load core knows from the start, and how it connects.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
 use corelane_format::TopicId;
 use corelane_net::TopicKey;
 use corelane_net::client::{
@@ -12,6 +15,9 @@ use crate::load::payload::FillerKind;
 
 /// What the generator calls itself to brokers.
 pub const CLIENT_ID: &str = "corelane-loadgen";
+
+/// How far the first set of consumers is, by partition; -1 where nothing was read yet. One writer for each.
+pub type Positions = Arc<[AtomicI64]>;
 
 /// The topic under load.
 #[derive(Debug, Clone)]
@@ -49,6 +55,8 @@ pub struct Setup {
     pub in_flight: u32,
     /// Most bytes of one fetch.
     pub fetch_size_bytes: usize,
+    /// Where the first set of consumers tells how far it is; `None` if nobody asks.
+    pub positions: Option<Positions>,
 }
 
 impl Setup {

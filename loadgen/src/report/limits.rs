@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cli::plan::{Plan, Target};
-use crate::report::histogram::{LatencyHistogram, LatencySummary};
+use super::histogram::{LatencyHistogram, LatencySummary};
 
 /// How long each is measured.
 const FOR: Duration = Duration::from_millis(500);
@@ -42,12 +41,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Measures them.
-    pub fn measure(plan: &Plan) -> std::io::Result<Self> {
-        let folder = match &plan.target {
-            Target::Spawn(spawn) => spawn.directory.as_deref(),
-            Target::Brokers(_) => None,
-        };
+    /// Measures them, durable writes in `folder` or where a spawned server would keep its data.
+    pub fn measure(folder: Option<&Path>) -> std::io::Result<Self> {
         let default = if Path::new("target").is_dir() {
             Path::new("target")
         } else {
