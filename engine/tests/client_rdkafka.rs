@@ -27,7 +27,7 @@ use support::{
         DEADLINE, admin, consumer, create_topic, metadata, read_partition, settings, wait_until,
         watermarks,
     },
-    clients::record,
+    clients::{crate_version, record},
     server::{Listen, Server},
     threads::Threads,
 };
@@ -54,7 +54,8 @@ fn rdkafka_works_with_one_port_for_all_cores() {
 
 fn check_all(server: &Server) {
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
-    let mut said = format!("client rdkafka (Rust) 0.39 over librdkafka {librdkafka}\n");
+    let version = crate_version("rdkafka");
+    let mut said = format!("client rdkafka (Rust) {version} over librdkafka {librdkafka}\n");
     for (name, check) in CHECKS {
         check(server.bootstrap());
         said.extend(["ok ", name, "\n"]);

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::server::Server;
+use super::server::{Server, repository};
 
 /// The slowest program takes half a minute on two cores; this only ends a test that would hang.
 const DEADLINE: Duration = Duration::from_mins(7);
@@ -66,19 +66,21 @@ pub(crate) fn run_node(program: &str, server: &Server) {
     drop(run(command, program, server));
 }
 
-/// Runs a suite of `clients/go`, built with one of its versions of franz-go. Says so and does nothing where the Go that
-/// `setup` found cannot build that version.
+/// Runs a suite of `clients/go`, built with one of its versions of franz-go, or with `kafka-go`. Says so and does nothing
+/// where the Go that `setup` found cannot build that version.
 pub(crate) fn run_go(version: &str, suite: &str, server: &Server) {
     let missing = fs::read_to_string(installed("go").join("missing")).unwrap_or_default();
     if missing.lines().any(|line| line == version) {
-        println!("left out: this Go is too old for the {version} franz-go");
+        println!("left out: this Go is too old for {version}");
         return;
     }
-    let program = match suite {
-        "groups" => "franz_go_groups_checks.go",
+    let program = match (version, suite) {
+        ("kafka-go", "groups") => "kafka_go_groups_checks.go",
+        ("kafka-go", _) => "kafka_go_checks.go",
+        (_, "groups") => "franz_go_groups_checks.go",
         _ => "franz_go_checks.go",
     };
-    let mut command = Command::new(installed("go").join(version).join("franz-go"));
+    let mut command = Command::new(installed("go").join(version).join("checks"));
     command.args([suite, server.bootstrap()]);
     let marked = format!("{program}@{version}");
     drop(run(command, &marked, server));
@@ -190,6 +192,15 @@ pub(crate) fn record(program: &str, server: &Server, printed: &str) {
     }
     let path = folder.join(format!("{program}.{}.txt", server.mode()));
     fs::write(path, kept).expect("the outcomes can be kept");
+}
+
+/// The version of a crate that these tests were built with.
+pub(crate) fn crate_version(name: &str) -> String {
+    let lock = fs::read_to_string(repository().join("Cargo.lock")).expect("Cargo.lock");
+    let (_, after) = lock
+        .split_once(&format!("name = \"{name}\"\nversion = \""))
+        .expect("it is locked");
+    after.split('"').next().unwrap_or_default().to_owned()
 }
 
 /// Fails with advice if kcat is not installed.

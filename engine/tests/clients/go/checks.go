@@ -64,15 +64,17 @@ func eventually(what string, probe func() bool) {
 	}
 }
 
-// client names franz-go as it was linked.
+// client names the client that is linked, franz-go or kafka-go.
 func client() string {
 	info, _ := debug.ReadBuildInfo()
 	for _, module := range info.Deps {
-		if strings.HasSuffix(module.Path, "/franz-go") {
-			return "franz-go (Go) " + strings.TrimPrefix(module.Version, "v")
+		for _, name := range []string{"franz-go", "kafka-go"} {
+			if strings.HasSuffix(module.Path, "/"+name) {
+				return name + " (Go) " + strings.TrimPrefix(module.Version, "v")
+			}
 		}
 	}
-	panic("franz-go is not linked")
+	panic("no client is linked")
 }
 
 // runAll runs the wanted checks, or all, and says whether all passed.

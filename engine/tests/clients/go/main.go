@@ -1,6 +1,6 @@
-// Franz-go, a Go client with a wire protocol of its own, against a broker.
+// Franz-go or kafka-go, Go clients with wire protocols of their own, against a broker.
 //
-// Usage: franz-go plain|groups BOOTSTRAP [CHECK]...
+// Usage: checks plain|groups BOOTSTRAP [CHECK]...
 package main
 
 import (
@@ -15,7 +15,7 @@ func main() {
 	suites := map[string][]check{"plain": plainChecks, "groups": groupChecks}
 	suffixes := map[string]string{"plain": "", "groups": ", groups"}
 	if len(os.Args) < 3 || suites[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: franz-go plain|groups BOOTSTRAP [CHECK]...")
+		fmt.Fprintln(os.Stderr, "usage: checks plain|groups BOOTSTRAP [CHECK]...")
 		os.Exit(2)
 	}
 	fmt.Println("client " + client() + suffixes[os.Args[1]])
