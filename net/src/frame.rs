@@ -184,6 +184,11 @@ impl FrameReader {
         self.held()
     }
 
+    /// Those bytes.
+    pub fn unframed(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
     /// Bytes of memory held.
     pub fn buffer_bytes(&self) -> usize {
         self.buffer.len()

@@ -2,6 +2,7 @@
 
 use corelane_format::ids::LeaderEpoch;
 use corelane_format::kafka::{BatchError, SplitBatch, split_first_batch};
+use corelane_format::native::NativeError;
 use corelane_net::api::RequestHeader;
 use corelane_net::error_code::ErrorCode;
 use corelane_net::server::CloseReason;
@@ -52,6 +53,21 @@ pub(super) fn of_batch(error: &BatchError, records: &[u8]) -> ErrorCode {
             }
             _ => ErrorCode::CorruptMessage,
         },
+        _ => ErrorCode::CorruptMessage,
+    }
+}
+
+/// The code for a payload that is not one acceptable native batch.
+pub(super) fn of_native_batch(error: &NativeError) -> ErrorCode {
+    match error {
+        NativeError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        NativeError::Version { .. } => ErrorCode::UnsupportedForMessageFormat,
+        NativeError::TrailingBytes { .. }
+        | NativeError::Count { .. }
+        | NativeError::Offset { .. }
+        | NativeError::Attributes { .. }
+        | NativeError::Producer { .. }
+        | NativeError::ColumnLength { .. } => ErrorCode::InvalidRecord,
         _ => ErrorCode::CorruptMessage,
     }
 }

@@ -41,7 +41,7 @@ impl Asked {
 }
 
 /// Timestamp and offset, or `(-1, -1)` for none.
-type Found = (i64, i64, i32);
+pub(super) type Found = (i64, i64, i32);
 
 const NOTHING: Found = (-1, -1, -1);
 
@@ -96,7 +96,8 @@ pub(super) async fn handle(
     response
 }
 
-async fn find(
+/// Finds what a timestamp asks for: the record's timestamp, its offset, the leader epoch; -1 for what there is not.
+pub(super) async fn find(
     partition: Rc<Partition>,
     current_epoch: LeaderEpoch,
     timestamp: i64,

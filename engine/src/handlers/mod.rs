@@ -15,6 +15,7 @@ mod leader_epoch;
 mod list_offsets;
 mod log_dirs;
 mod metadata;
+mod native;
 mod produce;
 mod producer_id;
 mod producers;

@@ -30,7 +30,7 @@ use crate::metrics::LaneCounters;
 use crate::partition::{KeyError, Log, Partition, check_keys};
 
 /// Acks that Kafka knows: none, the leader, all in-sync replicas.
-const ACKS: std::ops::RangeInclusive<i16> = ACKS_ALL..=1;
+pub(super) const ACKS: std::ops::RangeInclusive<i16> = ACKS_ALL..=1;
 /// All in-sync replicas.
 const ACKS_ALL: i16 = -1;
 /// Replicas of every partition: this server.
@@ -40,16 +40,16 @@ const RECORDS_PER_BYTE_MAX: usize = 4096 / 7;
 
 /// A batch that is in its partition's tail but perhaps not durable yet.
 #[derive(Clone)]
-struct Appended {
-    log: Rc<Log>,
+pub(super) struct Appended {
+    pub(super) log: Rc<Log>,
     /// Exclusive end of the batch.
-    end: Offset,
-    outcome: PartitionOutcome,
+    pub(super) end: Offset,
+    pub(super) outcome: PartitionOutcome,
 }
 
 /// Why a batch was not appended.
-struct Refusal {
-    code: ErrorCode,
+pub(super) struct Refusal {
+    pub(super) code: ErrorCode,
     record_errors: Vec<RecordError>,
     message: Option<String>,
 }
@@ -280,7 +280,7 @@ fn append(
 }
 
 /// Validates one batch and copies it into the partition's tail.
-fn append_here(
+pub(super) fn append_here(
     partition: &Partition,
     records: &[u8],
     acks: i16,
@@ -349,7 +349,7 @@ fn check_batch_keys(batch: &ValidatedBatch<'_>) -> Result<(), Refusal> {
 
 /// Sends a copy of the batch to the lane that owns the partition; it is under way when this returns, so that batches of
 /// one connection arrive there in order.
-fn append_elsewhere(
+pub(super) fn append_elsewhere(
     lane: &Rc<Lane>,
     owner: usize,
     topic: TopicId,
@@ -387,10 +387,15 @@ fn append_elsewhere(
 fn keep_running(waiting: WaitingList) {
     for one in waiting {
         if let Waiting::Elsewhere(_, answer) = one {
-            glommio::spawn_local(async move {
-                let _ = answer.await;
-            })
-            .detach();
+            finish_elsewhere(answer);
         }
     }
+}
+
+/// Lets one such append finish.
+pub(super) fn finish_elsewhere(answer: PartitionAnswer<PartitionOutcome>) {
+    glommio::spawn_local(async move {
+        let _ = answer.await;
+    })
+    .detach();
 }

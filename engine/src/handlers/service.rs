@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corelane_net::api::{self, RequestHeader};
+use corelane_net::native::Frame;
+use corelane_net::native::message::HelloAnswer;
+use corelane_net::server::native::{NativeConnection, NativePending};
 use corelane_net::server::{CloseReason, ConnectionInfo, Pending, Service};
 
 use super::fetch::FetchSlice;
-use super::{answer, fetch, produce};
+use super::{answer, fetch, native, produce};
 use crate::fetch_session::FetchSessions;
 use crate::group::classic::Client;
 use crate::lane::Lane;
@@ -20,7 +23,7 @@ const FORWARDED_BYTES_MAX: usize = 64 << 20;
 /// How often who waits for others' flushes looks whether there is room at all.
 const ROOM_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Serves Kafka requests on one lane.
+/// Serves Kafka requests and native ones on one lane.
 pub struct KafkaService {
     lane: Rc<Lane>,
     fetch_sessions: Rc<FetchSessions>,
@@ -59,6 +62,18 @@ impl Service for KafkaService {
             }
             _ => answer::control(&self.lane, connection, &header, body),
         }
+    }
+
+    fn native_hello(&self) -> Option<HelloAnswer> {
+        Some(native::hello(&self.lane))
+    }
+
+    fn call_native(
+        &self,
+        connection: &Rc<NativeConnection<FetchSlice>>,
+        frame: Frame<'_>,
+    ) -> NativePending<FetchSlice> {
+        native::call(&self.lane, connection, frame)
     }
 
     fn admit(&self, api_key: i16, size_bytes: usize) -> impl Future<Output = ()> {

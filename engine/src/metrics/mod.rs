@@ -43,6 +43,10 @@ pub struct LaneCounters {
     pub connections_refused: Cell<u64>,
     /// Batches refused since the disk's reserve is reached.
     pub produces_refused: Cell<u64>,
+    /// Produced batches turned to the format of their topic.
+    pub batches_converted_in: Cell<u64>,
+    /// Stored batches turned to the format of their reader.
+    pub batches_converted_out: Cell<u64>,
     /// Damaged ranges that opening logs found.
     pub damaged_at_open: Cell<u64>,
     /// Unfinished writes that opening logs cut off.
@@ -116,6 +120,8 @@ pub const LANE_METRICS: &[Metric<LaneSample>] = metrics! { LaneSample:
     Counter damaged_ranges_opened "Damaged ranges of records found when logs were opened, and quarantined." |s| s.lane.damaged_at_open.get();
     Counter torn_tails "Unfinished writes cut off when logs were opened; nothing acknowledged was in them." |s| s.lane.torn_tails.get();
     Counter produces_refused "Record batches refused since the disk's reserve is reached." |s| s.lane.produces_refused.get();
+    Counter batches_converted_in "Produced batches turned from the client's format to the topic's." |s| s.lane.batches_converted_in.get();
+    Counter batches_converted_out "Stored batches turned from the topic's format to the client's." |s| s.lane.batches_converted_out.get();
     Counter connections_refused "Connections refused for want of a place." |s| s.lane.connections_refused.get();
     Gauge connections "Open connections." |s| s.connections;
     Gauge partitions "Partitions that the lane leads." |s| s.partitions;

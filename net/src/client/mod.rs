@@ -31,6 +31,7 @@ mod fetch;
 mod group_member;
 mod groups;
 mod metadata;
+pub mod native;
 mod offsets;
 mod produce;
 mod stream;

@@ -53,6 +53,12 @@ pub enum Violation {
         /// The number.
         subscription: u32,
     },
+    /// A produce that wants no answer was refused.
+    #[error("a produce without acks was refused: {}", code.name())]
+    Unanswered {
+        /// Why.
+        code: ErrorCode,
+    },
 }
 
 impl Violation {
@@ -70,6 +76,7 @@ impl Violation {
             | Self::Subscription { .. }
             | Self::Frame(_)
             | Self::Message(MessageError::Archive { .. }) => ErrorCode::InvalidRequest,
+            Self::Unanswered { code } => *code,
             Self::Mechanism { .. } => ErrorCode::UnsupportedSaslMechanism,
         }
     }

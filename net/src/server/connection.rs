@@ -12,18 +12,20 @@ use glommio::net::TcpStream;
 use glommio::timer::Timer;
 
 use super::idle::{Activity, IdleJudge};
+use super::native::{Handover, serve_native};
 use super::pipeline::Pipeline;
 use super::{
     CONTROL_FRAME_BYTES_MAX, CloseReason, ConnectionInfo, ConnectionLimits, Pending, Service,
 };
 use crate::api;
-use crate::frame::FrameReader;
+use crate::frame::{FrameError, FrameReader};
+use crate::native::could_be_preface;
 
 /// Parts of one vectored send.
-const SEND_PARTS_MAX: usize = 64;
+pub(super) const SEND_PARTS_MAX: usize = 64;
 
 /// Bytes read without completing a frame before the lane gets its turn.
-const READ_BYTES_PER_TURN: usize = 512 * 1024;
+pub(super) const READ_BYTES_PER_TURN: usize = 512 * 1024;
 
 thread_local! {
     static CONNECTION_IDS: Cell<u64> = const { Cell::new(0) };
@@ -44,7 +46,10 @@ pub async fn serve_connection<S: Service>(
             return CloseReason::Io(error);
         }
     };
-    let reason = Driver::new(stream, info, limits).run(&*service).await;
+    let reason = match Driver::new(stream, info, limits).run(&*service).await {
+        End::Closed(reason) => reason,
+        End::Native(handover) => serve_native(*handover, &*service).await,
+    };
     if reason.is_ordinary() {
         tracing::debug!(connection = info.id, peer = %info.peer, %reason, "connection closed");
     } else {
@@ -75,6 +80,13 @@ struct Driver<S> {
     activity: Rc<Activity>,
 }
 
+/// What became of a connection.
+enum End {
+    Closed(CloseReason),
+    /// It is a native one.
+    Native(Box<Handover>),
+}
+
 enum Input {
     /// A whole frame is in the buffer.
     Frame { api_key: i16, size_bytes: usize },
@@ -94,13 +106,28 @@ impl<S: AsRef<[u8]> + 'static> Driver<S> {
         }
     }
 
-    async fn run<V: Service<Slice = S>>(mut self, service: &V) -> CloseReason {
+    async fn run<V: Service<Slice = S>>(mut self, service: &V) -> End {
         // Cancelled when this future is dropped.
-        let _tick = glommio::spawn_local(tick(Rc::clone(&self.activity), self.limits));
+        let tick = glommio::spawn_local(tick(Rc::clone(&self.activity), self.limits));
         loop {
             match self.serve_next(service).await {
                 Ok(()) => {}
-                Err(reason) => return reason,
+                // Only the first bytes can be a preface.
+                Err(CloseReason::Frame(FrameError::Negative { .. }))
+                    if self.activity.frames.get() == 0
+                        && could_be_preface(self.reader.unframed())
+                        && service.native_hello().is_some() =>
+                {
+                    return End::Native(Box::new(Handover {
+                        held: self.reader.unframed().to_vec(),
+                        stream: self.stream,
+                        info: self.info,
+                        limits: self.limits,
+                        activity: self.activity,
+                        tick,
+                    }));
+                }
+                Err(reason) => return End::Closed(reason),
             }
         }
     }

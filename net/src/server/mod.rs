@@ -16,21 +16,27 @@
 
 mod connection;
 mod idle;
+pub mod native;
 mod pipeline;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use thiserror::Error;
 
 use crate::api::HeaderError;
 use crate::frame::{FrameError, FrameLimits};
+use crate::native::Frame;
+use crate::native::message::HelloAnswer;
+use crate::native::session::Violation;
 use crate::response::Response;
 use crate::wire::WireError;
 
 pub use connection::serve_connection;
+use native::{NativeConnection, NativePending};
 
 /// Most bytes of a frame behind its length prefix that is not a Produce request: only those carry records.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -171,6 +177,23 @@ pub trait Service: 'static {
     /// Runs at once, in order of arrival. `frame` is the request without its length prefix, borrowed from the
     /// receive buffer: what must outlive the call is copied inside.
     fn call(&self, connection: &ConnectionInfo, frame: &[u8]) -> Pending<Self::Slice>;
+
+    /// What a native client is told first; `None` if only Kafka's protocol is served. Version and limits are filled in by
+    /// the driver.
+    fn native_hello(&self) -> Option<HelloAnswer> {
+        None
+    }
+
+    /// Handles a native request: runs at once, in order of arrival, while the frame lies in the receive buffer.
+    fn call_native(
+        &self,
+        _connection: &Rc<NativeConnection<Self::Slice>>,
+        frame: Frame<'_>,
+    ) -> NativePending<Self::Slice> {
+        NativePending::Close(Violation::Unexpected {
+            kind: frame.header.kind,
+        })
+    }
 
     /// Back-pressure: awaited before a frame of this size and with this API key, which need not be one that is
     /// served, is handed over. The connection does not read on meanwhile, but responses go on flowing.
