@@ -13,6 +13,7 @@ pub mod watchdog;
 
 mod opening;
 mod routes;
+mod spinning;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wall_clock;

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use super::spinning;
 use glommio::{ExecutorJoinHandle, Latency, LocalExecutorBuilder, Placement, Shares};
 
 /// The period within which the lane's queue wants to run again; also the period glommio preempts at.
@@ -44,8 +45,16 @@ where
     if let Some(spin) = config.spin_before_park {
         builder = builder.spin_before_park(spin);
     }
+    let spins = config.spin_before_park.is_some();
     builder
-        .spawn(move || async move { run_in_lane_queue(root()).await })
+        .spawn(move || async move {
+            run_in_lane_queue(async move {
+                // Ends when the lane does.
+                let _offers = spins.then(|| glommio::spawn_local(spinning::offer_core()));
+                root().await;
+            })
+            .await;
+        })
         .map_err(io::Error::from)
 }
 

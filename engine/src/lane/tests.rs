@@ -4,11 +4,14 @@ use std::cell::Cell;
 use std::io::Write as _;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use futures_lite::AsyncReadExt as _;
 use glommio::io::OpenOptions;
+use glommio::{LocalExecutorBuilder, Placement};
 
 use super::mesh::{self, Mesh};
 use super::runtime::{LaneRuntimeConfig, spawn_lane};
@@ -168,5 +171,58 @@ fn a_lane_whose_sockets_never_run_dry_completes_its_writes() {
     assert!(
         median > 0,
         "the connections ran dry, so the test proved nothing"
+    );
+}
+
+/// A spinning lane keeps its core until the scheduler's next tick, unless it offers it: what finishes its disk writes would wait that
+/// long. Counted in switches to another thread of the same core, not in time.
+#[test]
+fn a_lane_that_spins_offers_its_core_to_others() {
+    const TURNS: u64 = 500;
+    fn switches() -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        status
+            .lines()
+            .filter(|line| line.contains("ctxt_switches"))
+            .map(|line| {
+                let count = line.split_whitespace().last().unwrap();
+                count.parse::<u64>().unwrap()
+            })
+            .sum()
+    }
+    let config = LaneRuntimeConfig {
+        spin_before_park: Some(Duration::from_hours(1)),
+        ..config(0)
+    };
+    let over = Arc::new(AtomicBool::new(false));
+    // Another executor on the lane's core that never sleeps either, and never offers it.
+    let (is_over, rival) = (Arc::clone(&over), config.cpu);
+    let rival = thread::spawn(move || {
+        LocalExecutorBuilder::new(Placement::Fixed(rival))
+            .spawn(move || async move {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+            .unwrap()
+            .join()
+            .unwrap();
+    });
+    let (done, is_done) = flume::bounded(1);
+    let lane = spawn_lane(&config, move || async move {
+        let before = switches();
+        for _ in 0..TURNS {
+            glommio::timer::Timer::new(Duration::from_micros(20)).await;
+        }
+        done.send(switches() - before).unwrap();
+    })
+    .unwrap();
+    let switched = is_done.recv_timeout(HANG).expect("the lane never ran");
+    over.store(true, Ordering::Relaxed);
+    lane.join().unwrap();
+    rival.join().unwrap();
+    assert!(
+        switched >= TURNS / 4,
+        "the core changed hands {switched} times in {TURNS} turns"
     );
 }

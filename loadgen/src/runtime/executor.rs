@@ -6,14 +6,19 @@
 
 use std::future::Future;
 use std::io;
+use std::thread;
 use std::time::Duration;
 
+use glommio::timer::Timer;
 use glommio::{ExecutorJoinHandle, GlommioError, Latency, LocalExecutorBuilder, Placement, Shares};
 use thiserror::Error;
 
 use super::backstop::Backstop;
 
 const QUEUE_LATENCY: Duration = Duration::from_millis(100);
+
+/// How long a spinning core is kept from others at most.
+const OFFER_CORE_EVERY: Duration = Duration::from_micros(20);
 
 /// Memory the runtime registers for file I/O, which the generator does none of.
 const IO_MEMORY_BYTES: usize = 64 * 1024;
@@ -52,7 +57,21 @@ where
     if !spin.is_zero() {
         builder = builder.spin_before_park(spin);
     }
-    Ok(builder.spawn(move || in_queue(root()))?)
+    Ok(builder.spawn(move || {
+        in_queue(async move {
+            let _offers = (!spin.is_zero()).then(|| glommio::spawn_local(offer_core()));
+            root().await;
+        })
+    })?)
+}
+
+/// Offers the core to whoever waits for it. A thread that spins keeps it until the scheduler's next tick otherwise, and with it the
+/// kernel's workers that finish disk writes, a server's on another core among them.
+async fn offer_core() {
+    loop {
+        Timer::new(OFFER_CORE_EVERY).await;
+        thread::yield_now();
+    }
 }
 
 /// Runs a future on the calling thread until it is done.

@@ -196,15 +196,18 @@ impl Ring {
     }
 
     /// Frees files whose records are all settled: `is_settled` tells for a log and an exclusive end. The file that is written
-    /// stays.
+    /// stays. Asks about each log that is settled once, and in each file about one that is not: it is called for every block.
     pub(crate) fn release(&mut self, is_settled: impl Fn(LogId, Offset) -> bool) {
         for (index, file) in self.files.iter_mut().enumerate() {
             if file.state != FileState::InUse || self.current == Some(index) {
                 continue;
             }
-            file.holds.retain(|log_id, end| {
-                !is_settled(*log_id, *end) && !seeded_bug("file-used-before-it-is-settled")
-            });
+            while let Some((&log_id, &end)) = file.holds.iter().next() {
+                if !is_settled(log_id, end) && !seeded_bug("file-used-before-it-is-settled") {
+                    break;
+                }
+                file.holds.remove(&log_id);
+            }
             if file.holds.is_empty() {
                 file.state = FileState::Free;
             }
