@@ -2,8 +2,8 @@
 
 mod support;
 
-use corelane_format::kafka::Compression;
-use corelane_format::{LeaderEpoch, Offset, TimestampMs};
+use corelane_format::kafka::{BatchBuilder, Compression};
+use corelane_format::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 use corelane_storage::disk::memory::{MemoryDisk, Survival};
 use corelane_storage::{
     AppendError, Compacted, CompactionConfig, CompactionLimits, CompactionPace, LogConfig,
@@ -543,5 +543,117 @@ fn a_batch_that_cannot_be_read_stays_as_it_is() {
                 .map(|record| (record.offset, record.value.clone())),
             Some((2, None))
         );
+    });
+}
+
+/// Cuts the log after so many steps.
+struct CutsMeanwhile<'a> {
+    log: &'a Log,
+    steps: u32,
+    at: Option<Offset>,
+}
+
+impl CompactionPace for CutsMeanwhile<'_> {
+    async fn pass(&mut self, _: u64) {
+        if self.steps > 0 {
+            self.steps -= 1;
+        } else if let Some(at) = self.at.take() {
+            self.log.truncate(at).await.expect("truncated");
+        }
+    }
+}
+
+#[test]
+fn a_truncation_ends_a_pass() {
+    // What superseded the older value is cut off: after four steps its key is mapped, after seven the first segment is
+    // replaced.
+    for steps in 0..7 {
+        let disk = MemoryDisk::new();
+        let logs = lane(&disk, small_lane());
+        run(&logs, async {
+            let (log, _) = open(&logs, tiny(0)).await;
+            for text in ["a=1 c=1", "b=1", "b=2", "a=2", "z=1"] {
+                append_keyed(&log, &KeyedBatch::new(text, 10)).await;
+            }
+            let mut pace = CutsMeanwhile {
+                log: &log,
+                steps,
+                at: Some(Offset::new(4)),
+            };
+            let done = log.compact(TimestampMs::new(100), LIMITS, &mut pace).await;
+            assert_eq!(done.expect("no failure"), None, "{steps}");
+            assert_eq!(pace.at, None, "{steps}");
+            assert_eq!(
+                shown(&read_keyed(&log).await),
+                "0:a=1 1:c=1 2:b=1 3:b=2",
+                "{steps}"
+            );
+        });
+    }
+}
+
+#[test]
+fn markers_of_transactions_stay() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, _) = open(&logs, tiny(0)).await;
+        append_keyed(&log, &KeyedBatch::new("a=1", 10).by(9, 0, 0)).await;
+        let mut marker = BatchBuilder::new();
+        marker
+            .control(true)
+            .producer(ProducerId::new(9), ProducerEpoch::new(0), Sequence::NONE);
+        marker
+            .append(
+                TimestampMs::new(11),
+                Some(&[0, 0, 0, 1]),
+                Some(&[0; 6]),
+                &[],
+            )
+            .expect("a record");
+        let mut bytes = Vec::new();
+        marker.finish_into(&mut bytes).expect("a batch");
+        append_bytes(&log, &bytes, 11).expect("appended");
+        for text in ["b=1", "a=2 b=2", "z=1"] {
+            append_keyed(&log, &KeyedBatch::new(text, 20)).await;
+        }
+        for _ in 0..2 {
+            append_keyed(&log, &KeyedBatch::new("z=2", 30)).await;
+            // Beside its neighbours, so that its segment is rewritten.
+            log.set_config(compacted(1 << 20, 0));
+            compact(&log, 100).await.expect("something to do");
+            log.set_config(tiny(0));
+        }
+        let records = read_keyed(&log).await;
+        let offsets: Vec<i64> = records.iter().map(|record| record.offset).collect();
+        assert_eq!(offsets[..3], [1, 3, 4], "{records:?}");
+        assert_eq!(records[0].key.as_deref(), Some("\0\0\0\u{1}"));
+    });
+}
+
+#[test]
+fn what_is_not_durable_is_left_alone() {
+    let disk = MemoryDisk::new();
+    let logs = lane(&disk, small_lane());
+    run(&logs, async {
+        let (log, _) = open(&logs, compacted(4096 + 700, 0)).await;
+        append_keyed(&log, &KeyedBatch::new("a=1", 1)).await;
+        disk.hold_writes(true);
+        for text in ["a=2", "a=3 b=1", "a=4"] {
+            let text = format!("{text} {}", "c=1 ".repeat(16));
+            let bytes = KeyedBatch::new(&text, 1).bytes();
+            append_bytes(&log, &bytes, 1).expect("appended");
+            futures_lite::future::yield_now().await;
+        }
+        assert!(log.segments() > 1);
+        assert_eq!(compact(&log, 10).await, None);
+        disk.hold_writes(false);
+        while disk.held() > 0 {
+            disk.release(0);
+        }
+        log.wait_readable(log.log_end_offset())
+            .await
+            .expect("durable");
+        assert!(compact(&log, 10).await.is_some());
     });
 }

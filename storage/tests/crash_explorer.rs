@@ -34,6 +34,10 @@ struct Explorer {
     states: u64,
     /// Journal blocks that were written on the way.
     journal_blocks: u64,
+    /// Segments that compaction replaced.
+    replaced: u64,
+    /// Files that were kept as spares.
+    spares_kept: u64,
     /// Images seen since the ledgers last changed.
     seen: HashSet<u64>,
     ledgers: Vec<Ledger>,
@@ -73,6 +77,8 @@ impl Explorer {
                 "a page twice in flight: seed {seed}, {operation}, {steps:?}"
             );
             self.journal_blocks += world.journal_blocks.get();
+            self.replaced += world.replaced.get();
+            self.spares_kept += world.spares_kept.get();
             let ledgers = world.ledgers.borrow().clone();
             if ledgers != self.ledgers {
                 self.seen.clear();
@@ -196,6 +202,18 @@ impl Random {
         (self.0 >> 33) % bound
     }
 
+    fn compacted_step(&mut self, logs: u64) -> Step {
+        let log = self.below(logs) as usize;
+        let merged = 1 + self.below(4);
+        match self.below(12) {
+            0..2 => Step::Append(log, 6 + self.below(6) as usize, 700),
+            2..5 => Step::Compact(log, merged),
+            5 => Step::CompactUnderLoad(log, merged),
+            6 => Step::CompactAndTruncate(log, [40, 80, 95][self.below(3) as usize]),
+            _ => self.step(logs),
+        }
+    }
+
     fn step(&mut self, logs: u64) -> Step {
         let log = self.below(logs) as usize;
         let percent = [0, 30, 50, 70, 100][self.below(5) as usize];
@@ -228,10 +246,11 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
-/// Half of the states that are asked for, in random histories of `logs` logs.
-fn random_histories(logs: usize) {
+/// A part of the states that are asked for, in random histories of `logs` logs, which are compacted or not.
+fn random_histories(logs: usize, is_compacted: bool) {
     let start = Instant::now();
-    let wanted = number("CORELANE_CRASH_STATES").unwrap_or(34_000) / 2;
+    let part = if is_compacted { 4 } else { 2 };
+    let wanted = number("CORELANE_CRASH_STATES").unwrap_or(34_000) / part;
     let first = number("CORELANE_CRASH_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         now.map_or(1, |now| now.as_secs() % 1_000_000 * 1_000)
@@ -247,13 +266,25 @@ fn random_histories(logs: usize) {
         } else {
             world
         };
+        let world = if is_compacted {
+            world.compacted()
+        } else {
+            world
+        };
         let steps: Vec<Step> = (0..4 + random.below(9))
-            .map(|_| random.step(logs as u64))
+            .map(|_| {
+                if is_compacted {
+                    random.compacted_step(logs as u64)
+                } else {
+                    random.step(logs as u64)
+                }
+            })
             .collect();
         explorer.explore(&world, &steps, seed, Depth::Some(4));
         seed += 1;
     }
     assert!(explorer.journal_blocks > 0, "nothing rode in a journal");
+    assert_eq!(explorer.replaced > 0, is_compacted);
     println!(
         "seeds {first}..{seed}, {logs} logs: {} states, {} journal blocks, {:?}",
         explorer.states,
@@ -264,12 +295,79 @@ fn random_histories(logs: usize) {
 
 #[test]
 fn random_histories_of_two_logs() {
-    random_histories(2);
+    random_histories(2, false);
 }
 
 #[test]
 fn random_histories_of_five_logs() {
-    random_histories(5);
+    random_histories(5, false);
+}
+
+#[test]
+fn random_histories_of_compacted_logs() {
+    random_histories(2, true);
+}
+
+/// What may come before and after a compaction.
+const CHANGES: [Step; 9] = [
+    Step::Append(0, 3, 700),
+    Step::DeleteRecords(0, 60),
+    Step::Truncate(0, 50),
+    Step::Truncate(0, 90),
+    Step::Retention(0),
+    Step::Recreate(0),
+    Step::Restart,
+    Step::CompactUnderLoad(0, 1),
+    Step::CompactAndTruncate(0, 80),
+];
+
+fn compactions(name: &str, histories: impl Iterator<Item = (Step, Step)>) {
+    let start = Instant::now();
+    let mut explorer = Explorer::default();
+    for (seed, (before, after)) in (0..).zip(histories) {
+        let steps = [
+            Step::Append(0, 9, 700),
+            before,
+            Step::Compact(0, 3),
+            after,
+            Step::Append(0, 5, 700),
+            Step::Compact(0, 4),
+            Step::Append(0, 4, 900),
+        ];
+        let world = World::new(1, 4096 + 1800).compacted();
+        let world = if seed % 2 == 0 {
+            world
+        } else {
+            world.without_journal()
+        };
+        explorer.explore(&world, &steps, seed, Depth::Some(1));
+    }
+    assert!(explorer.replaced > 0 && explorer.spares_kept > 0);
+    println!(
+        "{name}: {} states, {} segments replaced, {} spares, {:?}",
+        explorer.states,
+        explorer.replaced,
+        explorer.spares_kept,
+        start.elapsed()
+    );
+}
+
+#[test]
+fn compaction_between_changes() {
+    let pairs = CHANGES
+        .into_iter()
+        .flat_map(|one| CHANGES.map(|two| (one, two)));
+    // Each change before and after each other in two runs; one of three here.
+    compactions("between changes", pairs.step_by(3));
+}
+
+#[test]
+fn compaction_under_load() {
+    let load = Step::CompactUnderLoad(0, 2);
+    compactions(
+        "under load",
+        [(load, load), (load, Step::Restart)].into_iter(),
+    );
 }
 
 #[test]

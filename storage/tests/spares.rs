@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use corelane_format::{LogId, Offset, TimestampMs};
 use corelane_storage::disk::memory::{Fault, MemoryDisk, OperationKind, Survival};
-use corelane_storage::{LaneLogsConfig, LogConfig, SparesConfig, SparesReport};
+use corelane_storage::{
+    CompactionLimits, LaneLogsConfig, LogConfig, SparesConfig, SparesReport, Unpaced,
+};
+use support::keyed::*;
 use support::*;
 
 const POOL: &str = "/data/spares/0";
@@ -411,4 +414,71 @@ fn spares_are_released_on_request() {
             .expect("applied");
         assert_eq!(logs.metrics().spares_taken, 0);
     });
+}
+
+/// Compacts a log of six segments, all but the last into one, while `held` of them are being read; returns its lane's
+/// spares.
+fn compact_six(held: &[i64]) -> usize {
+    let disk = MemoryDisk::new();
+    let config = LaneLogsConfig {
+        tail_budget_bytes: 0,
+        read_budget_bytes: 0,
+        ..with_pool(1 << 20)
+    };
+    let logs = lane(&disk, config);
+    run(&logs, async {
+        logs.open_spares().await.expect("a pool");
+        let (log, _) = open(&logs, compacted(SEGMENT_BYTES, 0)).await;
+        for index in 0..18 {
+            let text = format!("k={}", format!("{index}-").repeat(3000));
+            append_keyed(&log, &KeyedBatch::new(&text, 1)).await;
+        }
+        assert_eq!(log.segments(), 6);
+        let mut reads = Vec::new();
+        for base in held {
+            // Its index is in memory from here on.
+            read_keyed_from(&log, *base, 1).await.expect("readable");
+            disk.fail_at(disk.operations(), Fault::Hang);
+            let mut read = Box::pin(log.read(Offset::new(*base), Offset::new(18), 1, true));
+            assert!(
+                futures_lite::future::poll_once(read.as_mut())
+                    .await
+                    .is_none()
+            );
+            reads.push(read);
+        }
+        log.set_config(compacted(16 * SEGMENT_BYTES, 0));
+        let limits = CompactionLimits {
+            map_budget_bytes: 1 << 16,
+        };
+        let done = log.compact(TimestampMs::new(9), limits, &mut Unpaced).await;
+        assert_eq!(
+            done.expect("compacted").map(|done| done.segments_replaced),
+            Some(5)
+        );
+        let records = read_keyed(&log).await;
+        assert!(records.len() <= 4, "{}", records.len());
+        let metrics = logs.metrics();
+        assert_eq!(metrics.spares, metrics.spares_kept);
+        // A new segment goes over one of them, and nothing of it is read.
+        log.set_config(compacted(SEGMENT_BYTES, 0));
+        for index in 0..4 {
+            let text = format!("after{index}={}", "x".repeat(9000));
+            append_keyed(&log, &KeyedBatch::new(&text, 1)).await;
+        }
+        assert!(logs.metrics().spares_taken > 0);
+        assert_eq!(read_keyed(&log).await.len(), records.len() + 4);
+        metrics.spares_kept as usize
+    })
+}
+
+#[test]
+fn segments_that_compaction_replaced_become_spares() {
+    // The first one's name is taken over at once, and its file goes with it.
+    assert_eq!(compact_six(&[]), 4);
+}
+
+#[test]
+fn a_replaced_segment_that_is_being_read_is_deleted() {
+    assert_eq!(compact_six(&[6]), 3);
 }

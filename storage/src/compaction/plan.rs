@@ -5,6 +5,7 @@ use std::ops::Range;
 use corelane_format::{Offset, TimestampMs};
 
 use crate::config::CompactionConfig;
+use crate::seeded_bugs::seeded_bug;
 
 /// What is known of a sealed segment all of whose bytes are durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,7 @@ fn age_ms(timestamp: TimestampMs, now: TimestampMs) -> u64 {
 /// Whether `min.compaction.lag.ms` protects the segment. Without a timestamp its age cannot be told.
 fn is_too_young(segment: &SealedSegment, now: TimestampMs, config: &CompactionConfig) -> bool {
     config.lag_ms_min > 0
+        && !seeded_bug("lag-ignored")
         && !segment.is_empty
         && segment
             .max_timestamp

@@ -19,6 +19,7 @@ use corelane_format::record_filter::{BatchFacts, BatchRule, RecordFilter};
 use corelane_format::{Offset, ProducerEpoch, TimestampMs};
 
 use super::offset_map::OffsetMap;
+use crate::seeded_bugs::seeded_bug;
 
 /// What must be kept of a producer so that its next sequence can be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +62,9 @@ impl RecordFilter for CompactionFilter<'_> {
                 None => batch.is_control && batch.producer_epoch == last.epoch,
             });
         BatchRule {
-            retains_empty: batch.producer_id.is_some() && is_last,
+            retains_empty: batch.producer_id.is_some()
+                && is_last
+                && !seeded_bug("last-sequence-dropped"),
             ..BatchRule::default()
         }
     }
@@ -74,14 +77,19 @@ impl RecordFilter for CompactionFilter<'_> {
         let Some(key) = record.key else {
             return false;
         };
-        if self.map.get(key).is_some_and(|last| last > offset) {
+        let superseded_by = self.map.get(key);
+        if superseded_by
+            .is_some_and(|last| last > offset || (last == offset && seeded_bug("latest-dropped")))
+        {
             return false;
         }
         record.value.is_some()
-            || self.stays_from.is_some_and(|from| from < offset)
-            || batch
+            || (self.stays_from.is_some_and(|from| from < offset)
+                && !seeded_bug("tombstone-above-damage-dropped"))
+            || (batch
                 .delete_horizon
                 .is_none_or(|horizon| self.now < horizon)
+                && !seeded_bug("tombstone-before-its-horizon-dropped"))
     }
 
     fn delete_horizon(&self) -> TimestampMs {

@@ -37,6 +37,7 @@ use crate::disk::{Disk, PAGE_BYTES, read_small_file, replace_file_durably};
 use crate::error::ChangeError;
 use crate::event::TaskLock;
 use crate::names::CLEANER_OFFSET;
+use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::SegmentHeader;
 
 use rewrite::Rewrite;
@@ -133,7 +134,8 @@ pub(super) struct Part<D: Disk> {
     pub(super) segment: SealedSegment,
     pub(super) header: SegmentHeader,
     pub(super) end_position: u64,
-    pub(super) file: Rc<SegmentFile<D>>,
+    /// `None` once another segment has taken its place.
+    pub(super) file: Option<Rc<SegmentFile<D>>>,
 }
 
 /// One pass.
@@ -272,9 +274,10 @@ impl<D: Disk> PartitionLog<D> {
             .zip(state.segments.iter().skip(1))
             // The next one's file is what seals a segment on disk.
             .take_while(|(segment, next)| {
-                segment.meta.end_offset <= settled
+                (segment.meta.end_offset <= settled
                     && segment.file.exists.get()
-                    && next.file.exists.get()
+                    && next.file.exists.get())
+                    || seeded_bug("unflushed-segment-compacted")
             })
             .map(|(segment, _)| {
                 let meta = &segment.meta;
@@ -290,7 +293,7 @@ impl<D: Disk> PartitionLog<D> {
                     },
                     header: meta.header,
                     end_position: meta.end_position,
-                    file: segment.file.clone(),
+                    file: Some(segment.file.clone()),
                 }
             })
             .collect();
@@ -327,6 +330,9 @@ impl<D: Disk> PartitionLog<D> {
             )
         };
         let (map, mapped_end) = self.map_keys(&mut parts, &plan, limits, pass).await?;
+        if seeded_bug("checkpoint-before-the-swap") {
+            self.save_checkpoint(mapped_end, history).await?;
+        }
         parts.retain(|part| part.segment.base < mapped_end);
         let mut filter = CompactionFilter {
             map: &map,
@@ -343,11 +349,11 @@ impl<D: Disk> PartitionLog<D> {
                 filter.stays(damaged.base);
             }
             done = group.end;
-            let group = &parts[group];
+            let group = &mut parts[group];
             match self.rewrite_group(group, &mut filter, pass).await? {
                 Rewrite::Done(new) => {
                     let replaced = group.len() as u64;
-                    if self.swap(group, new).await? {
+                    if self.swap(group, new, history).await? {
                         pass.report.segments_replaced += replaced;
                         pass.report.segments_written += 1;
                     }
@@ -370,6 +376,9 @@ impl<D: Disk> PartitionLog<D> {
     /// Makes the log forget how far it was compacted, durably with the next sync of its directory: it is being cut.
     pub(super) async fn forget_compaction(&self) -> Result<(), ChangeError> {
         self.compaction.is_loaded.set(true);
+        if seeded_bug("checkpoint-outlives-a-cut") {
+            return Ok(());
+        }
         self.compaction.checkpoint.set(None);
         let path = self.directory().join(CLEANER_OFFSET);
         match self.lane.disk.delete(&path).await {
@@ -446,6 +455,9 @@ impl<D: Disk> PartitionLog<D> {
                 }
                 pass.step(block.size_bytes, 0).await;
                 if let Some(full_at) = full_at {
+                    if seeded_bug("full-map-taken-for-complete") {
+                        return Ok((map, plan.end));
+                    }
                     return Ok((map, full_at));
                 }
             }
@@ -463,8 +475,10 @@ impl<D: Disk> PartitionLog<D> {
 
     /// Its handle stays open from here on, so that readers who have planned to read it still can after it was replaced.
     async fn open_part(&self, part: &Part<D>) -> Result<Rc<D::File>, Stop> {
-        part.file
-            .open(&self.lane.disk)
+        let Some(file) = &part.file else {
+            return Err(Stop::Abandoned);
+        };
+        file.open(&self.lane.disk)
             .await
             .map_err(|error| match self.check_going_on() {
                 // Retention may have deleted it.

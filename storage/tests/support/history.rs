@@ -8,9 +8,12 @@ use corelane_format::{LogId, Offset, TimestampMs};
 use corelane_storage::disk::Disk;
 use corelane_storage::disk::memory::{MemoryDisk, Survival};
 use corelane_storage::{
-    AppendError, JournalConfig, LaneLogsConfig, LogConfig, SparesConfig, replay_journals,
+    AppendError, CompactionConfig, JournalConfig, LaneLogsConfig, LogConfig, SparesConfig,
+    replay_journals,
 };
 
+use super::compacted_history::{Superseded, check_compacted, compact_step, keyed_batch};
+use super::keyed::{assert_no_key_twice, read_keyed};
 use super::small_lane;
 use super::{Batch, Log, Logs, append_bytes, lane, names, read_all, run, run_until_stalled};
 
@@ -35,6 +38,12 @@ pub enum Step {
     Retention(usize),
     /// The same to the first log while larger batches are on their way to the second.
     RetentionUnderLoad(usize, usize),
+    /// Compact the log into segments so many times as large.
+    Compact(usize, u64),
+    /// The same while records are appended between its steps.
+    CompactUnderLoad(usize, u64),
+    /// The same while the log is cut at this part (percent).
+    CompactAndTruncate(usize, i64),
     /// Delete the log and begin another in its place.
     Recreate(usize),
     /// Close the lane cleanly and open it again.
@@ -59,6 +68,8 @@ pub struct Ledger {
     may_be_gone: bool,
     /// Where it was last truncated: what the log remembers of its producer depends on it.
     truncated: Option<usize>,
+    /// What compaction may have taken.
+    superseded: Superseded,
 }
 
 impl Ledger {
@@ -73,6 +84,7 @@ impl Ledger {
             may_end_at: None,
             may_be_gone: false,
             truncated: None,
+            superseded: Superseded::default(),
         }
     }
 
@@ -81,11 +93,14 @@ impl Ledger {
     }
 
     /// The batch at `offset`: each log has one idempotent producer, whose sequences are the offsets.
+    fn producer(&self) -> i64 {
+        1000 + self.index as i64
+    }
+
     fn batch(&self, offset: usize, name: &str, size_bytes: usize) -> Vec<u8> {
-        let producer = 1000 + self.index as i64;
         Batch::new(name, 1)
             .sized(size_bytes)
-            .by(producer, 0, offset as i32)
+            .by(self.producer(), 0, offset as i32)
             .bytes()
     }
 }
@@ -98,6 +113,10 @@ pub struct World {
     starts: Cell<u64>,
     /// Journal blocks that were written while histories were played.
     pub journal_blocks: Cell<u64>,
+    /// Segments that compaction replaced while histories were played.
+    pub replaced: Cell<u64>,
+    /// Files of retired or replaced segments that became spares meanwhile.
+    pub spares_kept: Cell<u64>,
     logs: usize,
     /// Whether the lane has a journal.
     journal: bool,
@@ -117,6 +136,8 @@ impl World {
             next_log_id: Cell::new(100),
             starts: Cell::new(0),
             journal_blocks: Cell::new(0),
+            replaced: Cell::new(0),
+            spares_kept: Cell::new(0),
             logs,
             journal: true,
             config: LogConfig {
@@ -144,6 +165,29 @@ impl World {
         Self {
             journal: false,
             ..self
+        }
+    }
+
+    /// The same with keys, of compacted logs whose records go by size too.
+    #[must_use]
+    pub fn compacted(mut self) -> Self {
+        self.config.compaction = Some(CompactionConfig {
+            delete_retention_ms: 0,
+            ..CompactionConfig::default()
+        });
+        self.config.retention_bytes = Some(4 * self.config.segment_size_bytes);
+        self
+    }
+
+    fn is_compacted(&self) -> bool {
+        self.config.compaction.is_some()
+    }
+
+    fn batch(&self, ledger: &Ledger, offset: usize, name: &str, size_bytes: usize) -> Vec<u8> {
+        if self.is_compacted() {
+            keyed_batch(ledger.producer(), offset, name, size_bytes)
+        } else {
+            ledger.batch(offset, name, size_bytes)
         }
     }
 
@@ -231,7 +275,9 @@ impl World {
             let offset = ledger.names.len();
             (offset, format!("l{}n{offset}", ledger.log_id))
         });
-        let bytes = self.of(index, |ledger| ledger.batch(offset, &name, size_bytes));
+        let bytes = self.of(index, |ledger| {
+            self.batch(ledger, offset, &name, size_bytes)
+        });
         let appended = append_bytes(log, &bytes, 0)?;
         assert_eq!(appended.base_offset.get() as usize, offset);
         self.of(index, |ledger| ledger.names.push(name));
@@ -246,6 +292,45 @@ impl World {
             readable.map_err(|error| error.to_string())?;
             self.of(index, |ledger| ledger.acked = ledger.acked.max(at));
         }
+        Ok(())
+    }
+
+    /// Compacts a log, and appends so many records between the steps.
+    async fn compact(
+        &self,
+        log: &Log,
+        index: usize,
+        merged: u64,
+        appends: usize,
+    ) -> Result<(), String> {
+        self.of(index, |ledger| {
+            let end = ledger.names.len();
+            ledger.superseded.may_go_below(end);
+        });
+        let append = || self.append(log, index, 700).expect("appended");
+        let done = compact_step(log, &self.config, merged, appends, append).await?;
+        let replaced = done.map_or(0, |done| done.segments_replaced);
+        self.replaced.set(self.replaced.get() + replaced);
+        self.acknowledge(log, index).await
+    }
+
+    async fn truncate(&self, log: &Log, index: usize, percent: i64) -> Result<(), String> {
+        let to = log.log_end_offset().get() * percent / 100;
+        let to = to.max(log.log_start_offset().get());
+        self.of(index, |ledger| {
+            ledger.may_end_at = Some(to as usize);
+            ledger.truncated = Some(to as usize);
+            let end = ledger.names.len();
+            ledger.superseded.note_before_cut(end);
+        });
+        let truncated = log.truncate(Offset::new(to)).await;
+        truncated.map_err(|error| error.to_string())?;
+        self.of(index, |ledger| {
+            ledger.may_end_at = None;
+            ledger.acked = to as usize;
+            ledger.names.truncate(to as usize);
+            ledger.superseded.cut(to as usize);
+        });
         Ok(())
     }
 
@@ -278,21 +363,24 @@ impl World {
                 self.of(index, |ledger| ledger.start = ledger.start_max);
             }
             Step::Truncate(index, percent) => {
+                self.truncate(&opened[index], index, percent).await?;
+            }
+            Step::Compact(index, merged) => {
+                self.compact(&opened[index], index, merged, 0).await?;
+            }
+            Step::CompactUnderLoad(index, merged) => {
+                for _ in 0..3 {
+                    self.append(&opened[index], index, 1500)
+                        .map_err(|error| text(&error))?;
+                }
+                self.compact(&opened[index], index, merged, 3).await?;
+            }
+            Step::CompactAndTruncate(index, percent) => {
                 let log = &opened[index];
-                let to = log.log_end_offset().get() * percent / 100;
-                let to = to.max(log.log_start_offset().get());
-                self.of(index, |ledger| {
-                    ledger.may_end_at = Some(to as usize);
-                    ledger.truncated = Some(to as usize);
-                });
-                log.truncate(Offset::new(to))
-                    .await
-                    .map_err(|error| text(&error))?;
-                self.of(index, |ledger| {
-                    ledger.may_end_at = None;
-                    ledger.acked = to as usize;
-                    ledger.names.truncate(to as usize);
-                });
+                let compact = self.compact(log, index, 3, 0);
+                let truncate = self.truncate(log, index, percent);
+                let (compacted, truncated) = futures_lite::future::zip(compact, truncate).await;
+                compacted.and(truncated)?;
             }
             Step::Retention(index) | Step::RetentionUnderLoad(index, _) => {
                 if let Step::RetentionUnderLoad(_, other) = step {
@@ -360,6 +448,8 @@ impl World {
             let played = run_until_stalled(&logs, both);
             let blocks = self.journal_blocks.get() + logs.metrics().journal_blocks;
             self.journal_blocks.set(blocks);
+            let kept = self.spares_kept.get() + logs.metrics().spares_kept;
+            self.spares_kept.set(kept);
             // What a consumer can read is as good as acknowledged, whether or not anybody waited for it.
             for (index, log) in opened.borrow().iter().enumerate() {
                 self.of(index, |ledger| {
@@ -406,10 +496,11 @@ impl World {
                     start >= ledger.start && start <= ledger.start.max(ledger.start_max),
                     "{context}"
                 );
-                let got = names(&read_all(log).await);
-                assert_eq!(got, ledger.names[start as usize..end as usize], "{context}");
+                self.check_records(log, &ledger, start as usize..end as usize, &context)
+                    .await;
                 self.of(index, |ledger| {
                     ledger.names.truncate(end as usize);
+                    ledger.superseded.cut(end as usize);
                     (ledger.start, ledger.start_max) = (start, start);
                     (ledger.acked, ledger.may_end_at) = (end as usize, None);
                 });
@@ -425,6 +516,42 @@ impl World {
         }
         self.append(&opened[0], 0, 3000).expect("appended");
         self.acknowledge(&opened[0], 0).await.expect("durable");
+        if self.is_compacted() {
+            for (index, log) in opened.iter().enumerate() {
+                self.of(index, |ledger| {
+                    let end = ledger.names.len();
+                    ledger.superseded.may_go_below(end);
+                });
+                let done = compact_step(log, &self.config, 4, 0, || {}).await;
+                if let Some(done) = done.expect("compacted") {
+                    let records = read_keyed(log).await;
+                    assert_no_key_twice(&records, done.first_dirty, "after a crash");
+                }
+            }
+        }
+    }
+
+    /// Holds what can be read of a log against the ledger.
+    async fn check_records(
+        &self,
+        log: &Log,
+        ledger: &Ledger,
+        offsets: std::ops::Range<usize>,
+        context: &str,
+    ) {
+        if self.is_compacted() {
+            let records = read_keyed(log).await;
+            check_compacted(
+                &records,
+                &ledger.names,
+                offsets,
+                &ledger.superseded,
+                context,
+            );
+        } else {
+            let got = names(&read_all(log).await);
+            assert_eq!(got, ledger.names[offsets], "{context}");
+        }
     }
 
     /// What a producer sends again is known, and not appended a second time.
@@ -434,8 +561,10 @@ impl World {
         if ledger.truncated.is_some() {
             return;
         }
-        for offset in end.saturating_sub(5).max(ledger.start as usize)..end {
-            let bytes = ledger.batch(offset, &ledger.names[offset], 1);
+        // Of what is compacted only the last batch is sure to be known.
+        let known = if self.is_compacted() { 1 } else { 5 };
+        for offset in end.saturating_sub(known).max(ledger.start as usize)..end {
+            let bytes = self.batch(&ledger, offset, &ledger.names[offset], 1);
             match append_bytes(log, &bytes, 0) {
                 Err(AppendError::DuplicateSequence {
                     base_offset,
@@ -482,12 +611,9 @@ impl World {
                 .enumerate()
             {
                 let ledger = after.of(index, |ledger| ledger.clone());
-                let got = names(&read_all(log).await);
-                assert_eq!(
-                    got,
-                    ledger.names[ledger.start as usize..],
-                    "second opening, {ledger:?}"
-                );
+                let offsets = ledger.start as usize..ledger.names.len();
+                let context = format!("second opening, {ledger:?}");
+                after.check_records(log, &ledger, offsets, &context).await;
             }
         });
     }

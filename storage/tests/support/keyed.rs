@@ -176,6 +176,21 @@ pub fn view(records: &[Keyed]) -> BTreeMap<String, String> {
     view
 }
 
+/// Below where a log is compacted each key has one record at most.
+pub fn assert_no_key_twice(records: &[Keyed], first_dirty: Offset, context: &str) {
+    let mut seen = BTreeMap::new();
+    for record in records
+        .iter()
+        .filter(|record| record.offset < first_dirty.get())
+    {
+        let before = seen.insert(&record.key, record.offset);
+        assert_eq!(
+            before, None,
+            "{record:?} twice below {first_dirty}: {context}"
+        );
+    }
+}
+
 /// A compacted topic whose segments take about so many bytes.
 pub fn compacted(segment_size_bytes: u64, delete_retention_ms: u64) -> LogConfig {
     LogConfig {

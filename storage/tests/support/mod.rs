@@ -24,6 +24,7 @@ use corelane_storage::{
     ReadError, RecoveryReport, ReplayReport, replay_journals,
 };
 
+pub mod compacted_history;
 pub mod history;
 
 pub type Logs = LaneLogs<MemoryDisk>;

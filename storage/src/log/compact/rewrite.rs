@@ -17,6 +17,7 @@ use crate::generation::counter;
 use crate::log::PartitionLog;
 use crate::log::commit::StepResult;
 use crate::names::compacted_path;
+use crate::seeded_bugs::seeded_bug;
 use crate::segment_header::SegmentHeader;
 use crate::segment_meta::SegmentMeta;
 
@@ -309,6 +310,10 @@ impl<D: Disk> PartitionLog<D> {
                         Ok(Filtered::Unchanged) => Some((batch.bytes(), *batch.header())),
                         Ok(Filtered::Rebuilt { dropped } | Filtered::Emptied { dropped }) => {
                             dropped_records += u64::from(dropped);
+                            if seeded_bug("offsets-renumbered") {
+                                let base = batch.header().base_offset.get() - i64::from(dropped);
+                                out[..8].copy_from_slice(&base.to_be_bytes());
+                            }
                             BatchHeader::parse(&out)
                                 .ok()
                                 .map(|header| (&out[..], header))
@@ -324,6 +329,8 @@ impl<D: Disk> PartitionLog<D> {
                             Some((batch.bytes(), *batch.header()))
                         }
                     };
+                    let is_marker = batch.header().attributes.is_control();
+                    let left = left.filter(|_| !(is_marker && seeded_bug("marker-dropped")));
                     if let Some((bytes, header)) = left {
                         writer
                             .push(bytes, &header)

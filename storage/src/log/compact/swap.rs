@@ -2,7 +2,7 @@
 //!
 //! 1. It takes its place in memory: readers find it from here on. Whoever has planned to read an old one still has its file.
 //! 2. It is renamed over the first of them, and the directory is synced.
-//! 3. The others are deleted, lowest first, and the directory is synced after each.
+//! 3. The others are deleted or become spares, lowest first, and the directory is synced after each.
 //!
 //! A crash before 2 leaves a temporary file. A crash after 2 leaves the new segment and some of the others behind it: each
 //! of these bounds what is before it, so every offset is read from one file, the new one or the old one. They are deleted
@@ -19,10 +19,17 @@ use crate::log::index::read_sidecar;
 use crate::log::{PartitionLog, Segment, SegmentFile};
 use crate::names::{compacted_path, segment_path, sidecar_path};
 use crate::producer_state::ProducerState;
+use crate::seeded_bugs::seeded_bug;
 
 impl<D: Disk> PartitionLog<D> {
-    /// Whether the group was replaced: not if retention has deleted some of it meanwhile.
-    pub(super) async fn swap(&self, group: &[Part<D>], new: NewSegment<D>) -> Result<bool, Stop> {
+    /// Whether the group was replaced: not if retention has deleted some of it meanwhile. `history` is the log's when the
+    /// keys were mapped: after a cut, what superseded the records that went may be gone itself.
+    pub(super) async fn swap(
+        &self,
+        group: &mut [Part<D>],
+        new: NewSegment<D>,
+        history: u64,
+    ) -> Result<bool, Stop> {
         let base = new.meta.base_offset();
         let generation = new.meta.header.generation;
         let temporary = compacted_path(self.directory(), base);
@@ -32,7 +39,12 @@ impl<D: Disk> PartitionLog<D> {
             None => None,
         };
         let _guard = self.changing.lock().await;
-        let check = self.check_going_on().and_then(|()| self.find_group(group));
+        let is_cut = self.state.borrow().history != history && !seeded_bug("swapped-after-a-cut");
+        let check = match self.check_going_on() {
+            Ok(()) if is_cut => Err(Stop::Abandoned),
+            Ok(()) => self.find_group(group),
+            Err(stop) => Err(stop),
+        };
         let at = match check {
             Ok(Some(at)) => at,
             other => {
@@ -48,6 +60,10 @@ impl<D: Disk> PartitionLog<D> {
             sealed_producers: producers,
         };
         let replaced = self.replace_in_memory(at, group.len(), new);
+        // The pass needs them no more. Whoever else has one of these files keeps it from being overwritten.
+        for part in group {
+            part.file = None;
+        }
         let result = self.replace_on_disk(&temporary, &path, replaced).await;
         if let Err((operation, error)) = result {
             // Memory and disk may disagree from here on.
@@ -117,8 +133,10 @@ impl<D: Disk> PartitionLog<D> {
         let range = new.meta.base_offset()..new.meta.end_offset;
         let replaced = state.segments.splice(at..at + count, [new]).collect();
         // What is in memory of the old ones would be given out beside the new one.
-        state.regions.retain(|first, _| !range.contains(first));
-        state.tail.retain(|first, _| !range.contains(first));
+        if !seeded_bug("replaced-batches-stay-in-memory") {
+            state.regions.retain(|first, _| !range.contains(first));
+            state.tail.retain(|first, _| !range.contains(first));
+        }
         replaced
     }
 
@@ -136,7 +154,11 @@ impl<D: Disk> PartitionLog<D> {
             .await
             .map_err(|error| ("sync log directory", error))?;
         let mut retired = Vec::new();
-        for segment in replaced.into_iter().skip(1) {
+        let mut others: Vec<Segment<D>> = replaced.into_iter().skip(1).collect();
+        if seeded_bug("replaced-from-the-end") {
+            others.reverse();
+        }
+        for segment in others {
             let deleted = self.delete_segments(vec![segment]).await;
             let deleted =
                 deleted.map_err(|error| ("delete segment", io::Error::other(error.to_string())))?;
