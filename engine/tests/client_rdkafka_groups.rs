@@ -24,7 +24,7 @@ use rdkafka::{
 };
 use support::{
     admin::{DEADLINE, admin, create_topic, settings, wait_until},
-    clients::record,
+    clients::{crate_version, record},
     server::{Listen, Server},
     threads::Threads,
 };
@@ -50,7 +50,9 @@ fn check_all(listen: Listen) {
     }
     let server = Server::start_with("rdkafka-groups", listen, 2, SETTINGS);
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
-    let mut said = format!("client rdkafka (Rust) 0.39 over librdkafka {librdkafka}, groups\n");
+    let version = crate_version("rdkafka");
+    let mut said =
+        format!("client rdkafka (Rust) {version} over librdkafka {librdkafka}, groups\n");
     for (name, check) in CHECKS {
         check(server.bootstrap());
         said.extend(["ok ", name, "\n"]);
@@ -61,7 +63,7 @@ fn check_all(listen: Listen) {
 /// A check by its name.
 type Check = (&'static str, fn(&str));
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     (
         "what_is_committed_is_where_the_next_one_begins",
         what_is_committed_is_where_the_next_one_begins,
@@ -84,6 +86,10 @@ const CHECKS: [Check; 9] = [
     (
         "topics_are_subscribed_by_pattern",
         topics_are_subscribed_by_pattern,
+    ),
+    (
+        "an_offset_that_is_not_there_is_reset",
+        an_offset_that_is_not_there_is_reset,
     ),
     (
         "groups_are_listed_and_deleted_and_lag_is_told",
@@ -389,6 +395,44 @@ fn topics_are_subscribed_by_pattern(bootstrap: &str) {
             .commit_consumer_state(CommitMode::Sync)
             .expect("a commit");
     }
+}
+
+fn an_offset_that_is_not_there_is_reset(bootstrap: &str) {
+    let topic = create(bootstrap, "reset", 1);
+    fill(bootstrap, &topic, 20, 1);
+    let mut places = TopicPartitionList::new();
+    places
+        .add_partition_offset(&topic, 0, Offset::Offset(12))
+        .expect("an offset");
+    let deleted = block_on(admin(bootstrap).delete_records(&places, &AdminOptions::new()));
+    deleted.expect("an answer");
+    let group = fresh("group");
+    let nobody: BaseConsumer = settings(bootstrap)
+        .set("group.id", &group)
+        .create()
+        .expect("a consumer");
+    let mut gone = TopicPartitionList::new();
+    gone.add_partition_offset(&topic, 0, Offset::Offset(5))
+        .expect("an offset");
+    nobody.commit(&gone, CommitMode::Sync).expect("a commit");
+    let member = polled(bootstrap, &group, &topic, &[]);
+    assert!(
+        receive(&member, 8).into_iter().eq(12..20),
+        "from the first that is left"
+    );
+    let strict = polled(
+        bootstrap,
+        &fresh("group"),
+        &topic,
+        &[("auto.offset.reset", "error")],
+    );
+    wait_until("a member without an offset is told so", || {
+        match strict.poll(Duration::from_millis(20)) {
+            None => false,
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => true,
+            Some(other) => panic!("unexpected: {other:?}"),
+        }
+    });
 }
 
 fn groups_are_listed_and_deleted_and_lag_is_told(bootstrap: &str) {
