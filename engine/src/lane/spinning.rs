@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use glommio::timer::Timer;
 
-/// The longest that a spinning lane keeps its core to itself while nothing needs the lane. Shorter costs more reactor turns; from
-/// 50 us on, durable writes take visibly longer.
+/// How long a spinning lane keeps its core to itself while nothing needs the lane: the best of 0, 5 and 20 us that were measured
+/// (docs/adr/0014-spinning-lanes.md). Longer was not tried.
 const OFFER_EVERY: Duration = Duration::from_micros(20);
 
 /// Offers the core to whoever waits for it, as long as it is polled. For lanes that spin: where a lane parks, it would only wake it.
